@@ -1,0 +1,198 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One node's console: a link, a listener, viewers, and the rules between.
+
+Output of the host goes to every viewer. Input of every viewer goes to the
+host, as fast as the BMC takes it; while there is no link it is dropped, as
+what was typed at a dead console must not reach the host later.
+"""
+
+import asyncio
+import datetime
+import logging
+import typing
+
+from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import listener as console_listener
+from ironic_solconsole.sol import link as sol_link
+from ironic_solconsole.sol import session as sol_session
+
+LOG = logging.getLogger(__name__)
+
+
+class Limits(typing.NamedTuple):
+    """The options that every console of a bridge shares.
+
+    :param max_clients: viewers at a time.
+    :param client_buffer: bytes of output to hold for a viewer.
+    :param keepalive_interval: seconds between two keepalives to a BMC.
+    """
+
+    max_clients: int
+    client_buffer: int
+    keepalive_interval: int
+
+
+def target_of(spec: console_spec.ConsoleSpec) -> sol_session.Target:
+    """The part of a spec that the link needs."""
+    return sol_session.Target(
+        address=spec.address, port=spec.port,
+        username=spec.username.encode(), password=spec.password.encode(),
+        kg=bytes.fromhex(spec.kg) or None,
+        privilege=console_spec.PRIVILEGES[spec.privilege],
+        suites=spec.suites)
+
+
+class Console:
+    """A console that is open.
+
+    :param spec: the node, its BMC and its TCP endpoint.
+    :param limits: the options of this bridge.
+    :param login_slots: bounds the logins that run at a time.
+    :param predecessor: an earlier console of the node that may still be
+        logging out; the link waits for it, or it would find itself locked
+        out by its own session.
+    :raises: PortInUse, RequestRefused if the TCP port cannot be bound.
+    """
+
+    def __init__(self, spec: console_spec.ConsoleSpec, limits: Limits,
+                 login_slots: asyncio.Semaphore,
+                 predecessor: 'Console | None' = None) -> None:
+        self.spec = spec
+        self._limits = limits
+        #: In the order in which they may give input.
+        self._viewers: dict[console_listener.Viewer, None] = {}
+        self._closed = False
+        self._extra = {'node': spec.node}
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self._listener = self._listen(spec)
+        self._link = sol_link.Link(
+            target_of(spec), self, login_slots=login_slots,
+            keepalive_interval=limits.keepalive_interval, node=spec.node)
+        self._link.start(predecessor._link if predecessor else None)
+
+    def _listen(self, spec: console_spec.ConsoleSpec,
+                ) -> console_listener.Listener:
+        return console_listener.Listener(
+            spec.tcp_host, spec.tcp_port, self, self._limits.client_buffer)
+
+    def update(self, spec: console_spec.ConsoleSpec) -> None:
+        """Follow a spec of the same node; what is equal is not disturbed.
+
+        :raises: PortInUse, RequestRefused if the TCP port changed and
+            cannot be bound; nothing has changed then.
+        """
+        old = self.spec
+        if (old.tcp_host, old.tcp_port) != (spec.tcp_host, spec.tcp_port):
+            listener = self._listen(spec)
+            self._listener.close()
+            self._listener = listener
+        self.spec = spec
+        if old.instance_uuid != spec.instance_uuid:
+            self._dismiss('the node was given to another instance')
+        target = target_of(spec)
+        if target != self._link.target:
+            self._link.update(target)
+
+    async def wait_settled(self, timeout: float) -> None:
+        """Wait for the link's first verdict, at most so many seconds."""
+        await self._link.wait_settled(timeout)
+
+    def close(self) -> None:
+        """Close at once; the BMC is logged out in the background."""
+        self._closed = True
+        self._listener.close()
+        self._dismiss('the console was closed')
+        self._link.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the BMC's session is logged out or given up."""
+        await self._link.wait_closed()
+
+    def _dismiss(self, notice: str) -> None:
+        for viewer in self._viewers:
+            viewer.close(notice)
+
+    def status(self) -> dict[str, typing.Any]:
+        """What ``list`` and ``show`` tell. Holds no secret."""
+        link = self._link
+        since = datetime.datetime.fromtimestamp(link.since, datetime.UTC)
+        session_id = link.session_id
+        return {
+            'node': self.spec.node,
+            'name': self.spec.name,
+            'state': str(link.state),
+            'reason': str(link.reason) if link.reason else '',
+            'detail': link.detail,
+            'since': since.strftime('%Y-%m-%dT%H:%M:%SZ'),
+            'bmc': self.spec.bmc,
+            'url': self.spec.url,
+            'viewers': len(self._viewers),
+            'bytes_in': self.bytes_in,
+            'bytes_out': self.bytes_out,
+            'suite': link.suite,
+            'session': f'{session_id:#x}' if session_id else '',
+            'generation': self.spec.generation,
+            'settled': link.settled,
+        }
+
+    # -- viewers (listener.Host) -----------------------------------------
+
+    def viewer_came(self, viewer: console_listener.Viewer) -> bool:
+        if self._closed:
+            viewer.close()
+            return False
+        if len(self._viewers) >= self._limits.max_clients:
+            viewer.close('this console has as many viewers as it allows')
+            LOG.warning('A viewer from %s was turned away: the console has '
+                        '%d viewers ([solconsole]max_clients).', viewer.peer,
+                        len(self._viewers), extra=self._extra)
+            return False
+        self._viewers[viewer] = None
+        return True
+
+    def viewer_left(self, viewer: console_listener.Viewer) -> None:
+        self._viewers.pop(viewer, None)
+
+    def viewer_typed(self, data: bytes) -> int:
+        if self._link.state is not sol_link.LinkState.CONNECTED:
+            return len(data)
+        return self._link.send(data)
+
+    # -- the link (link.Owner) -------------------------------------------
+
+    def link_data(self, data: bytes) -> None:
+        self.bytes_out += len(data)
+        for viewer in self._viewers:
+            viewer.deliver(data)
+
+    def link_changed(self) -> None:
+        self._offer_room()
+
+    def link_input_accepted(self, count: int) -> None:
+        self.bytes_in += count
+        self._offer_room()
+
+    def link_input_dropped(self, count: int) -> None:
+        LOG.info('%d bytes of input did not reach the host.', count,
+                 extra=self._extra)
+        self._offer_room()
+
+    def _offer_room(self) -> None:
+        for viewer in tuple(self._viewers):
+            if viewer.waits and not viewer.offer_room():
+                # It had its share: the next room is for the others.
+                del self._viewers[viewer]
+                self._viewers[viewer] = None
+                return

@@ -1,0 +1,272 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The set of consoles of one bridge process, and the verbs it answers.
+
+The conductor's connection may send every verb. The UNIX socket for the
+command line offers those that open nothing and tell no secret, to root and
+to the conductor's own user only.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import pathlib
+import socket
+import struct
+import typing
+
+from ironic_solconsole import control
+from ironic_solconsole import exception
+from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import console as bridge_console
+from ironic_solconsole.bridge import listener as bridge_listener
+from ironic_solconsole.bridge import wire
+
+LOG = logging.getLogger(__name__)
+
+#: Seconds a bridge may take to log out of its BMCs before it exits; the
+#: promise is that it is gone within 2 s of its conductor.
+SHUTDOWN_TIMEOUT = 1.5
+
+MAX_WAIT = 30.0             # seconds an open may be asked to wait
+MAX_CLIENTS = 64            # command-line clients at a time
+_SUN_PATH = 107             # bytes, unix(7), less the end mark
+
+_Verb = typing.Callable[
+    [control.Json], typing.Coroutine[None, None, control.Json]]
+
+
+def _number(args: control.Json, name: str, low: float,
+            high: float) -> float:
+    value = args.get(name)
+    if (isinstance(value, bool) or not isinstance(value, (int, float))
+            or not low <= value <= high):
+        raise exception.RequestRefused(
+            'bad-request', f'{name} must be a number from {low:g} to '
+            f'{high:g}')
+    return value
+
+
+def _text(args: control.Json, name: str) -> str:
+    value = args.get(name)
+    if not isinstance(value, str) or not value:
+        raise exception.RequestRefused(
+            'bad-request', f'{name} must be a string')
+    return value
+
+
+class Service:
+    """The consoles of this process."""
+
+    def __init__(self) -> None:
+        self._consoles: dict[str, bridge_console.Console] = {}
+        self._leaving: dict[str, bridge_console.Console] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._limits: bridge_console.Limits | None = None
+        self._login_slots = asyncio.Semaphore(1)
+        self._clients: list[wire.Connection] = []
+        self._server: asyncio.Server | None = None
+        self._socket_path: pathlib.Path | None = None
+        self._socket_inode = 0
+        self._verbs: dict[str, _Verb] = {
+            'configure': self._configure,
+            'open': self._open,
+            'close': self._close,
+            'list': self._list,
+            'show': self._show,
+            'ping': self._ping,
+        }
+        self._client_verbs = {'list', 'show', 'ping'}
+
+    # -- answering -------------------------------------------------------
+
+    async def answer_conductor(
+            self, request: control.Request) -> control.Json:
+        """Answer a request of the conductor.
+
+        :raises: RequestRefused, SpecError.
+        """
+        verb = self._verbs.get(request.verb)
+        if verb is None:
+            raise exception.RequestRefused(
+                'unknown-verb', f'{request.verb[:64]!r} is not a verb')
+        if self._limits is None and request.verb != 'configure':
+            raise exception.RequestRefused(
+                'not-configured', 'the first request must be configure')
+        return await verb(request.args)
+
+    async def answer_client(self, request: control.Request) -> control.Json:
+        """Answer a request of the command line.
+
+        :raises: RequestRefused.
+        """
+        if request.verb not in self._client_verbs:
+            raise exception.RequestRefused(
+                'not-allowed',
+                f'{request.verb[:64]!r} is not offered on this socket')
+        return await self._verbs[request.verb](request.args)
+
+    async def _configure(self, args: control.Json) -> control.Json:
+        if self._limits is not None:
+            raise exception.RequestRefused(
+                'bad-request', 'this bridge is configured already')
+        options = args.get('options')
+        if not isinstance(options, dict):
+            raise exception.RequestRefused(
+                'bad-request', 'configure needs options')
+        limits = bridge_console.Limits(
+            max_clients=int(_number(options, 'max_clients', 1, 256)),
+            client_buffer=int(
+                _number(options, 'client_buffer', 4096, 64 * 1024 * 1024)),
+            keepalive_interval=int(
+                _number(options, 'keepalive_interval', 1, 20)))
+        slots = int(_number(options, 'login_concurrency', 1, 1024))
+        level = int(_number(options, 'log_level', 0, 100))
+        await self._listen(_text(options, 'socket'))
+        logging.getLogger().setLevel(level)
+        self._login_slots = asyncio.Semaphore(slots)
+        self._limits = limits
+        return {'pid': os.getpid(), 'version': str(control.VERSION)}
+
+    async def _open(self, args: control.Json) -> control.Json:
+        wait = _number(args, 'wait', 0, MAX_WAIT)
+        spec = console_spec.ConsoleSpec.from_json(args.get('spec'))
+        try:
+            console = self._opened(spec)
+        except exception.PortInUse as error:
+            holder = await asyncio.get_running_loop().run_in_executor(
+                None, bridge_listener.describe_holder, spec.tcp_port)
+            raise exception.PortInUse(f'{error} by {holder}') from None
+        if wait:
+            await console.wait_settled(wait)
+        return console.status()
+
+    def _opened(self, spec: console_spec.ConsoleSpec,
+                ) -> bridge_console.Console:
+        assert self._limits is not None
+        console = self._consoles.get(spec.node)
+        if console is not None:
+            console.update(spec)
+        else:
+            console = bridge_console.Console(
+                spec, self._limits, self._login_slots,
+                self._leaving.get(spec.node))
+            self._consoles[spec.node] = console
+        return console
+
+    async def _close(self, args: control.Json) -> control.Json:
+        console = self._consoles.pop(_text(args, 'node'), None)
+        if console is None:
+            return {'closed': False}
+        self._leave(console)
+        return {'closed': True}
+
+    def _leave(self, console: bridge_console.Console) -> None:
+        console.close()
+        node = console.spec.node
+        self._leaving[node] = console
+
+        async def left() -> None:
+            await console.wait_closed()
+            if self._leaving.get(node) is console:
+                del self._leaving[node]
+
+        task = asyncio.get_running_loop().create_task(left())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _list(self, args: control.Json) -> control.Json:
+        return {'consoles': [
+            console.status() for console in self._consoles.values()]}
+
+    async def _show(self, args: control.Json) -> control.Json:
+        wanted = _text(args, 'node')
+        console = self._consoles.get(wanted)
+        if console is None:
+            for console in self._consoles.values():
+                if console.spec.name == wanted:
+                    break
+            else:
+                raise exception.RequestRefused(
+                    'no-such-console', f'{wanted[:255]!r} has no console in '
+                    'this process')
+        return console.status()
+
+    async def _ping(self, args: control.Json) -> control.Json:
+        return {'consoles': len(self._consoles)}
+
+    # -- the UNIX socket -------------------------------------------------
+
+    async def _listen(self, path: str) -> None:
+        if len(path.encode()) > _SUN_PATH or not path.startswith('/'):
+            raise exception.RequestRefused(
+                'cannot-listen',
+                f'{path!r} cannot be the path of a socket: it must be '
+                f'absolute and have at most {_SUN_PATH} bytes; set a '
+                'shorter [solconsole]run_dir')
+        self._socket_path = pathlib.Path(path)
+        try:
+            self._socket_path.parent.mkdir(
+                mode=0o700, parents=True, exist_ok=True)
+            # A predecessor that was killed leaves its socket behind.
+            self._socket_path.unlink(missing_ok=True)
+            self._server = await asyncio.get_running_loop(
+                ).create_unix_server(self._client, path)
+            self._socket_path.chmod(0o600)
+            self._socket_inode = self._socket_path.stat().st_ino
+        except OSError as error:
+            raise exception.RequestRefused(
+                'cannot-listen',
+                f'cannot make the socket {path}: {error.strerror}; check '
+                '[solconsole]run_dir and who owns it') from None
+
+    def _client(self) -> wire.Connection:
+        return wire.Connection(
+            self.answer_client, on_made=self._client_came,
+            on_lost=self._client_left,
+            line_limit=control.MAX_CLIENT_LINE, max_requests=4)
+
+    def _client_came(self, client: wire.Connection) -> bool:
+        assert client.transport is not None
+        peer = client.transport.get_extra_info('socket')
+        pid, uid, _ = struct.unpack('3i', peer.getsockopt(
+            socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))
+        if uid not in (0, os.geteuid()):
+            LOG.warning('Process %d of user %d was refused at the control '
+                        'socket: it is for root and user %d.', pid, uid,
+                        os.geteuid())
+            return False
+        self._clients.append(client)
+        if len(self._clients) > MAX_CLIENTS:
+            min(self._clients, key=lambda c: c.last_heard).close()
+        return True
+
+    def _client_left(self, client: wire.Connection) -> None:
+        with contextlib.suppress(ValueError):
+            self._clients.remove(client)
+
+    # -- the end ---------------------------------------------------------
+
+    async def shutdown(self) -> None:
+        """Close every console and log out of every BMC, in bounded time."""
+        if self._server is not None and self._socket_path is not None:
+            self._server.close()
+            with contextlib.suppress(OSError):
+                # A successor may have made its own by now.
+                if self._socket_path.stat().st_ino == self._socket_inode:
+                    self._socket_path.unlink()
+        while self._consoles:
+            self._leave(self._consoles.popitem()[1])
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)

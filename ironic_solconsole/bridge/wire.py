@@ -1,0 +1,165 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""control.py's lines on an asyncio transport.
+
+One :class:`Connection` for the conductor's socketpair, and one for each
+client of the UNIX socket. Whatever the other side sends or fails to read,
+nothing here grows without a bound and nobody else waits: lines are cut at a
+limit, requests under way are counted, and a peer that does not read its
+answers is not read from either.
+"""
+
+import asyncio
+import collections.abc
+import logging
+import typing
+
+from ironic_solconsole import control
+from ironic_solconsole import exception
+
+LOG = logging.getLogger(__name__)
+
+#: Answers a request; raises RequestRefused to say no.
+Answer = collections.abc.Callable[
+    [control.Request], collections.abc.Awaitable[control.Json]]
+
+_MAX_EVENT_BACKLOG = 256 * 1024     # bytes of events not yet read
+
+
+class Connection(asyncio.Protocol):
+    """One peer that sends requests.
+
+    :param answer: answers a request.
+    :param on_made: called with this connection when it is up; False closes
+        it.
+    :param on_lost: called with this connection when it is gone.
+    :param line_limit: longest request in bytes.
+    :param max_requests: requests under way before reading pauses.
+    """
+
+    def __init__(self, answer: Answer, *,
+                 on_made: collections.abc.Callable[['Connection'], bool],
+                 on_lost: collections.abc.Callable[['Connection'], None],
+                 line_limit: int, max_requests: int) -> None:
+        self._answer = answer
+        self._on_made = on_made
+        self._on_lost = on_lost
+        self._reader = control.LineReader(line_limit)
+        self._max_requests = max_requests
+        self._requests: set[asyncio.Task[None]] = set()
+        self._backlog: collections.deque[bytes] = collections.deque()
+        self._congested = False
+        self.transport: asyncio.Transport | None = None
+        self.last_heard = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = typing.cast(asyncio.Transport, transport)
+        self.last_heard = asyncio.get_running_loop().time()
+        if not self._on_made(self):
+            self.close()
+
+    def data_received(self, data: bytes) -> None:
+        self.last_heard = asyncio.get_running_loop().time()
+        try:
+            self._backlog.extend(self._reader.feed(data))
+        except exception.MessageError as error:
+            self._refuse(0, 'bad-request', str(error))
+            self.close()
+            return
+        self._serve_backlog()
+
+    def _serve_backlog(self) -> None:
+        while (self._backlog and not self._congested
+               and len(self._requests) < self._max_requests):
+            line = self._backlog.popleft()
+            try:
+                message = control.decode(line)
+                if not isinstance(message, control.Request):
+                    raise exception.MessageError(
+                        'only requests are accepted here')
+            except exception.MessageError as error:
+                self._refuse(0, 'bad-request', str(error))
+                self.close()
+                return
+            task = asyncio.get_running_loop().create_task(
+                self._serve(message))
+            self._requests.add(task)
+            task.add_done_callback(self._served)
+        self._throttle()
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        self._requests.discard(task)
+        self._serve_backlog()
+
+    def _throttle(self) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        if self._backlog:
+            self.transport.pause_reading()
+        else:
+            self.transport.resume_reading()
+
+    async def _serve(self, request: control.Request) -> None:
+        try:
+            result = await self._answer(request)
+        except exception.RequestRefused as error:
+            self._refuse(request.id, error.kind, str(error))
+        except exception.SpecError as error:
+            self._refuse(request.id, 'bad-spec', str(error))
+        except Exception as error:
+            LOG.exception('Request %r failed.', request.verb[:64])
+            self._refuse(request.id, 'internal', f'internal error: {error!r}')
+        else:
+            self._send(control.Reply(request.id, result))
+
+    def _refuse(self, number: int, kind: str, message: str) -> None:
+        self._send(control.Reply(number, None, kind, message))
+
+    def _send(self, message: control.Message) -> None:
+        if self.transport is not None and not self.transport.is_closing():
+            self.transport.write(control.encode(message))
+
+    def send_event(self, event: control.Event) -> bool:
+        """Tell something unasked.
+
+        :returns: False if the peer is behind with reading and the event
+            was not sent.
+        """
+        if (self.transport is None or self.transport.is_closing()
+                or self.transport.get_write_buffer_size()
+                > _MAX_EVENT_BACKLOG):
+            return False
+        self._send(event)
+        return True
+
+    def pause_writing(self) -> None:
+        self._congested = True
+        if self.transport is not None:
+            self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._congested = False
+        self._serve_backlog()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.transport = None
+        self._backlog.clear()
+        for task in self._requests:
+            task.cancel()
+        self._on_lost(self)
+
+    def close(self) -> None:
+        """End the connection after what was written is sent."""
+        self._backlog.clear()
+        if self.transport is not None:
+            self.transport.close()

@@ -1,0 +1,130 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The ``[solconsole]`` options.
+
+Only the conductor and the command line read them. A bridge is given plain
+values over its control channel and reads no configuration.
+"""
+
+from oslo_config import cfg
+
+from ironic_solconsole import exception
+
+GROUP = 'solconsole'
+
+#: A port range where neither [solconsole] nor [console] gives one.
+DEFAULT_PORT_RANGE = range(10000, 20000)
+
+
+def parse_port_ranges(text: str) -> list[range]:
+    """Read ``START:END[,START:END...]``; END is exclusive, as in Ironic.
+
+    :raises: PortError that says what is allowed.
+    """
+    ranges = []
+    for part in text.split(','):
+        start, colon, end = (word.strip() for word in part.partition(':'))
+        if not (colon and start.isdecimal() and end.isdecimal()
+                and 1 <= int(start) < int(end) <= 65536):
+            raise exception.PortError(
+                f'port_range: {part.strip()[:40]!r} is not START:END with '
+                '1 <= START < END <= 65536 (END itself is not used)')
+        ranges.append(range(int(start), int(end)))
+    return ranges
+
+
+class PortRanges(cfg.types.String):
+    """oslo.config type of port_range; the value stays text."""
+
+    def __init__(self) -> None:
+        super().__init__(type_name='port ranges')
+
+    def __call__(self, value: object) -> str:
+        text = str(super().__call__(value))
+        try:
+            parse_port_ranges(text)
+        except exception.PortError as error:
+            raise ValueError(str(error)) from None
+        return text
+
+
+OPTIONS = [
+    cfg.StrOpt(
+        'run_dir', default='$state_path/solconsole/run',
+        help='Absolute path of the directory for the sockets that the '
+             'ironic-solconsole command talks to, for locks between '
+             'processes of this host, and for the journal of TCP ports. It '
+             'is created with mode 0700. All conductors of a host should '
+             'share one. A socket path has at most 107 bytes, so keep it '
+             'short.'),
+    cfg.FloatOpt(
+        'start_wait', default=5.0, min=0.0, max=8.0,
+        help='Seconds for which enabling a console that is off waits for '
+             'the BMC, so that a wrong password or address is reported in '
+             'the last_error of the node. It ends at the first clear '
+             'answer, good or bad. Nova gives up after 10 seconds, so do '
+             'not raise it much. 0 does not wait, and reports nothing.'),
+    cfg.Opt(
+        'port_range', type=PortRanges(), sample_default='10000:20000',
+        help='TCP ports for consoles, as START:END or several of them '
+             'separated by commas; END itself is not used, as in Ironic. '
+             'Unset: [console]port_range, else 10000:20000. Give each '
+             'conductor the same range, so that a console keeps its port '
+             'when it moves, and keep the range out of '
+             'net.ipv4.ip_local_port_range.'),
+    cfg.IntOpt(
+        'port_quarantine', default=900, min=0,
+        help='Seconds for which a TCP port that served one node is given '
+             'to no other. The token of nova-serialproxy names only host '
+             'and port and lives for 600 seconds by default ([consoleauth]'
+             'token_ttl in Nova): a port that changed hands earlier would '
+             'show one tenant the console of another. Never set it below '
+             'that lifetime.'),
+    cfg.IntOpt(
+        'bridges', default=1, min=1, max=8,
+        help='Console processes that share the nodes of one conductor. '
+             'One carries a thousand consoles on one CPU; more let busy '
+             'consoles use more CPUs.'),
+    cfg.IntOpt(
+        'max_clients', default=8, min=1, max=256,
+        help='TCP connections that one console accepts at a time. A '
+             'further one is told so and closed.'),
+    cfg.IntOpt(
+        'client_buffer', default=256 * 1024, min=4096,
+        max=64 * 1024 * 1024,
+        help='Bytes of output held for one TCP connection that does not '
+             'read. What does not fit is lost for that connection alone, '
+             'and a line in its output says how many bytes.'),
+    cfg.IntOpt(
+        'keepalive_interval', default=10, min=1, max=20,
+        help='Seconds between two questions to a BMC whether the console '
+             'is still ours. A BMC that is gone, or a console that '
+             'somebody took, is noticed within two of them. BMCs end '
+             'sessions that are idle for 30 to 60 seconds, so it cannot be '
+             'long.'),
+    cfg.IntOpt(
+        'login_concurrency', default=64, min=1, max=1024,
+        help='Logins to BMCs that one console process runs at a time, so '
+             'that a conductor with a thousand consoles starts without a '
+             'storm.'),
+]
+
+
+def register_opts(conf: cfg.ConfigOpts) -> None:
+    """Register the ``[solconsole]`` options with a ConfigOpts."""
+    conf.register_opts(OPTIONS, group=GROUP)
+
+
+def list_opts() -> list[tuple[str, list[cfg.Opt]]]:
+    """What oslo-config-generator writes to the sample configuration."""
+    return [(GROUP, OPTIONS)]

@@ -1,0 +1,588 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+
+"""The Serial over LAN payload protocol, as a plain object.
+
+IPMI v2.0 rev. 1.1 chapter 15; the format is that of table 15-2, "SOL
+Payload Data Format"::
+
+    byte 1     sequence number of this packet, 1 to 15 (low nibble);
+               0: nothing in it has to be acknowledged
+    byte 2     sequence number that is acknowledged (low nibble); 0: none
+    byte 3     how many characters of that packet were accepted
+    byte 4     operation (to the BMC) or status (from the BMC)
+    byte 5...  up to 255 characters
+
+A SolChannel lives as long as one activation. Payloads from the BMC and
+what people type go in; events and payloads for the BMC come out. There is
+no socket, clock, task or randomness in it: ``now`` comes from outside, in
+seconds of any clock that does not go backwards.
+
+Two rules hold everything together:
+
+1. One packet is outstanding each way. Until it is acknowledged it is sent
+   again with the same number and the same bytes, and nothing after it is
+   sent. Who gets a number for the second time answers as for the first
+   time, and takes nothing.
+2. What was not accepted stays at the head of the queue, and goes out
+   again, first, under a *new* number: under the old one the BMC would take
+   it for a retry and drop it.
+
+An acknowledgment is always a packet of its own. The format would let it
+ride on a data packet, but it would then have to wait for that packet's
+turn, and would be repeated, stale, by that packet's retries.
+"""
+
+import collections
+import dataclasses
+import enum
+
+#: Bytes before the characters.
+HEADER_SIZE = 4
+
+#: What one packet may carry: the accepted count is one byte.
+MAX_CHARACTERS = 255
+
+#: Characters a packet, where the BMC names a size that cannot be. Small
+#: enough for any BMC, and at 1 ms a round trip faster than a serial port.
+FALLBACK_CHARACTERS = 32
+
+#: The largest payload size that is believed: a UDP datagram on Ethernet.
+MAX_PAYLOAD_SIZE = 1472
+
+#: Breaks that may wait; they occupy no bytes of ``max_pending``.
+MAX_BREAKS = 16
+
+#: Seconds before input that the BMC refused is offered again; doubled with
+#: each refusal in a row, up to ``max_retry``.
+FIRST_HOLD = 0.05
+
+#: After how many copies in a row a number from the past is the present:
+#: the BMC has begun its count again.
+RESTART_COPIES = 3
+
+#: Acknowledgments that may wait; one of each number is all that can matter.
+MAX_ACKS = 15
+
+# Byte 4 towards the BMC. The other operations (flush, CTS pause, ring,
+# DCD/DSR) are not used: they act on the host's serial port, which all
+# viewers share.
+OPERATION_NONE = 0x00
+OPERATION_BREAK = 0x10
+
+# Byte 4 from the BMC.
+STATUS_NACK = 0x40
+STATUS_UNAVAILABLE = 0x20
+STATUS_DEACTIVATED = 0x10
+STATUS_OVERRUN = 0x08
+STATUS_BREAK = 0x04
+
+
+class State(enum.IntEnum):
+    """Where a channel is in its life."""
+
+    OPENING = 0     #: the activation has not been answered yet
+    OPEN = 1        #: data flows both ways
+    CLOSED = 2      #: nothing is sent or taken any more
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataReceived:
+    """The host has written ``data``."""
+
+    data: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class BreakReceived:
+    """The host has sent a serial break."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Overrun:
+    """The BMC lost some of the host's output before what follows."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InputAccepted:
+    """The BMC has taken ``count`` more bytes of input."""
+
+    count: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class InputDropped:
+    """Input was given up before the BMC had accepted it.
+
+    :param count: bytes.
+    :param why: the reason, in words that can end a sentence.
+    :param breaks: serial breaks given up with them.
+    """
+
+    count: int
+    why: str
+    breaks: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Unavailable:
+    """The BMC cannot reach the host's serial port (host powered off)."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Available:
+    """The BMC can reach the host's serial port again."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Deactivated:
+    """The BMC has ended the activation. The channel is closed."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lost:
+    """The BMC acknowledges nothing any more. The channel is closed."""
+
+
+Event = (DataReceived | BreakReceived | Overrun | InputAccepted
+         | InputDropped | Unavailable | Available | Deactivated | Lost)
+
+# They carry nothing, so one of each will do.
+_BREAK_RECEIVED = BreakReceived()
+_OVERRUN = Overrun()
+
+
+def characters_per_packet(inbound_size: int) -> int:
+    """How many characters a BMC takes in one packet.
+
+    :param inbound_size: the inbound payload size in the answer to Activate
+        Payload (IPMI v2.0 table 24-2): bytes, with the SOL header.
+    :returns: 1 to MAX_CHARACTERS. Some BMCs swap the bytes of the size and
+        some report one that is too small or too large to be true: a size
+        that makes sense only when swapped is swapped, and
+        FALLBACK_CHARACTERS stands for the rest.
+    """
+    size = inbound_size
+    if size > MAX_PAYLOAD_SIZE:
+        size = (size & 0xff) << 8 | size >> 8 & 0xff
+    if HEADER_SIZE < size <= MAX_PAYLOAD_SIZE:
+        return min(size - HEADER_SIZE, MAX_CHARACTERS)
+    return FALLBACK_CHARACTERS
+
+
+class SolChannel:
+    """One activation of the SOL payload.
+
+    :param first_sequence: number of the first packet sent, 1 to 15. Let it
+        be random: a BMC that remembers the last number of the activation
+        before takes the same number for a retry.
+    :param max_pending: bytes of input that may wait.
+    :param first_retry: seconds after which a packet is sent again; doubled
+        with each retry.
+    :param max_retry: seconds between retries, at most.
+    :param retries: how often a packet is sent again before the BMC is
+        given up. The defaults allow 7.75 s, less than it takes a BMC to
+        drop a session, and more than a network needs to converge.
+    :raises: ValueError if first_sequence is not 1 to 15.
+    """
+
+    __slots__ = (
+        '_acks', '_behind', '_behind_copies', '_break_sent', '_breaks',
+        '_characters', '_count_sent', '_due', '_events', '_first_retry',
+        '_front', '_hold', '_last', '_last_count', '_last_status',
+        '_max_pending', '_max_retry', '_outstanding', '_packet', '_paused',
+        '_queue', '_retries', '_retry_after', '_sequence', '_to_send',
+        '_tries', 'breaks_accepted', 'bytes_accepted', 'bytes_dropped',
+        'bytes_received', 'deferred', 'duplicates', 'gaps', 'malformed',
+        'nacks', 'out_of_order', 'overruns', 'restarts', 'retries_sent',
+        'state', 'stray_acks', 'unavailable')
+
+    def __init__(self, *, first_sequence: int, max_pending: int = 64 * 1024,
+                 first_retry: float = 0.25, max_retry: float = 1.0,
+                 retries: int = 8) -> None:
+        if not 1 <= first_sequence <= 15:
+            raise ValueError(
+                f'first_sequence is {first_sequence}, must be 1 to 15')
+        self._max_pending = max_pending
+        self._first_retry = first_retry
+        self._max_retry = max_retry
+        self._retries = retries
+
+        self.state = State.OPENING
+        #: Whether the BMC says that it cannot reach the serial port.
+        self.unavailable = False
+        self._events: list[Event] = []
+        self._acks: list[bytes] = []
+
+        # Input. Bytes stay in the queue until the BMC has accepted them;
+        # breaks are positions in the stream, of which _front is that of
+        # the first byte in the queue.
+        self._queue = bytearray()
+        self._front = 0
+        self._breaks: collections.deque[int] = collections.deque()
+        self._characters = FALLBACK_CHARACTERS
+        self._sequence = first_sequence     # of the next new packet
+        self._outstanding = 0               # number sent, not acked; or 0
+        self._packet = b''                  # what is outstanding
+        self._count_sent = 0                # characters in it
+        self._break_sent = False            # or it is a break
+        self._to_send = False               # to be given out (again)
+        self._tries = 0
+        self._retry_after = first_retry
+        self._hold = 0.0
+        # When the outstanding packet is to be sent again or, with none
+        # outstanding, when refused input may be offered again.
+        self._due: float | None = None
+
+        # Output of the host.
+        self._paused = False
+        self._last = 0                      # number of the last one taken
+        self._last_count = 0                # what it was acked with
+        self._last_status = 0               # what it had in byte 4
+        self._behind = 0                    # number from the past
+        self._behind_copies = 0             # how often, in a row
+
+        self.bytes_received = 0     #: characters taken from the BMC
+        self.bytes_accepted = 0     #: characters the BMC has taken
+        self.bytes_dropped = 0      #: in InputDropped
+        self.breaks_accepted = 0    #: serial breaks the BMC has taken
+        self.retries_sent = 0       #: packets sent again
+        self.nacks = 0              #: packets that the BMC refused
+        self.stray_acks = 0         #: acks of what is not outstanding
+        self.duplicates = 0         #: data packets received again
+        self.out_of_order = 0       #: data packets from the past, dropped
+        self.gaps = 0               #: packets that the BMC gave up
+        self.restarts = 0           #: the BMC began its count again
+        self.deferred = 0           #: data packets not taken while paused
+        self.overruns = 0           #: the BMC lost output of the host
+        self.malformed = 0          #: packets that make no sense
+
+    # What goes in.
+
+    def activated(self, inbound_size: int, now: float) -> None:
+        """The BMC has accepted the activation: input may flow.
+
+        :param inbound_size: see characters_per_packet().
+        :param now: seconds.
+        """
+        if self.state is State.OPENING:
+            self.state = State.OPEN
+            self._characters = characters_per_packet(inbound_size)
+            self._send_next(now)
+
+    def receive_data(self, payload: bytes, now: float) -> None:
+        """Take one SOL payload that the BMC has sent.
+
+        No bytes make it raise. Data counts before activated() as well: a
+        BMC may send some ahead of the activation's answer, or the network
+        may turn the two round.
+
+        :param payload: decrypted, from the packet sequence number on.
+        :param now: seconds.
+        """
+        if self.state is State.CLOSED:
+            return
+        if len(payload) < HEADER_SIZE:
+            self.malformed += 1
+            return
+        sequence = payload[0] & 0x0f
+        acked = payload[1] & 0x0f
+        status = payload[3]
+        current = True
+        if sequence:
+            current = self._receive_packet(sequence, status, payload)
+        else:
+            if len(payload) > HEADER_SIZE:
+                # Could not be acknowledged, so the BMC would not know
+                # whether it was taken.
+                self.malformed += 1
+            if status:
+                self._signals(status)
+        # What a packet from the past says of availability is outdated.
+        if current and self.unavailable is not (
+                status & STATUS_UNAVAILABLE != 0):
+            self.unavailable = not self.unavailable
+            self._events.append(
+                Unavailable() if self.unavailable else Available())
+        if acked:
+            if acked == self._outstanding:
+                self._acknowledged(payload[2], status, now)
+            else:
+                self.stray_acks += 1
+        if status & STATUS_DEACTIVATED:
+            self._events.append(Deactivated())
+            self.close()
+
+    def send(self, data: bytes, now: float) -> int:
+        """Queue input for the host.
+
+        :param data: bytes.
+        :param now: seconds.
+        :returns: how many bytes of it were taken: what there is room for,
+            and nothing when closed.
+        """
+        if self.state is State.CLOSED:
+            return 0
+        room = self._max_pending - len(self._queue)
+        taken = len(data)
+        if taken > room:
+            taken = max(room, 0)
+            data = data[:taken]
+        self._queue += data
+        self._send_next(now)
+        return taken
+
+    def send_break(self, now: float) -> bool:
+        """Queue a serial break, after the input that is queued already.
+
+        :param now: seconds.
+        :returns: whether it was taken: not when closed, or when MAX_BREAKS
+            of them wait.
+        """
+        if self.state is State.CLOSED or len(self._breaks) >= MAX_BREAKS:
+            return False
+        self._breaks.append(self._front + len(self._queue))
+        self._send_next(now)
+        return True
+
+    def pause_receiving(self) -> None:
+        """Take no more of the host's output.
+
+        It is not acknowledged either, so the BMC keeps it, and tries it
+        again for as long as it is configured to.
+        """
+        self._paused = True
+
+    def resume_receiving(self) -> None:
+        """Take the host's output again, from the BMC's next retry on."""
+        self._paused = False
+
+    def close(self) -> None:
+        """Send and take nothing any more. ``pending`` stays as it is."""
+        self.state = State.CLOSED
+        self._acks.clear()
+        self._outstanding = 0
+        self._to_send = False
+        self._due = None
+
+    # What comes out.
+
+    def events_received(self) -> list[Event]:
+        """What has happened since the last call, in order."""
+        events = self._events
+        if events:
+            self._events = []
+            return events
+        return []
+
+    def data_to_send(self) -> list[bytes]:
+        """The SOL payloads to send now, acknowledgments first."""
+        payloads = self._acks
+        if payloads:
+            self._acks = []
+        else:
+            payloads = []
+        if self._to_send:
+            self._to_send = False
+            payloads.append(self._packet)
+        return payloads
+
+    @property
+    def pending(self) -> int:
+        """Bytes of input that the BMC has not accepted yet."""
+        return len(self._queue)
+
+    @property
+    def pending_breaks(self) -> int:
+        """Serial breaks that the BMC has not accepted yet."""
+        return len(self._breaks)
+
+    @property
+    def characters(self) -> int:
+        """Characters that one packet to the BMC may carry."""
+        return self._characters
+
+    # Time.
+
+    def next_timer(self) -> float | None:
+        """When handle_timer() is due, or None. Same clock as ``now``."""
+        return self._due
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due; nothing if it is not due yet.
+
+        :param now: seconds.
+        """
+        if self._due is None or now < self._due:
+            return
+        if not self._outstanding:
+            self._due = None
+            self._send_next(now)
+        elif self._tries >= self._retries:
+            self._events.append(Lost())
+            self.close()
+        else:
+            self._tries += 1
+            self.retries_sent += 1
+            self._to_send = True
+            self._retry_after = min(2 * self._retry_after, self._max_retry)
+            self._due = now + self._retry_after
+
+    # Output of the host.
+
+    def _receive_packet(self, sequence: int, status: int,
+                        payload: bytes) -> bool:
+        """Take or refuse the data of a packet with a number.
+
+        :returns: whether the packet is of now, not of the past.
+        """
+        last = self._last
+        if sequence == last:
+            # Our acknowledgment was lost. A retry may carry more than its
+            # first copy did; the BMC sends that again under a new number
+            # when it sees what was accepted at first.
+            self.duplicates += 1
+            self._behind_copies = 0
+            self._signals(status & ~self._last_status)
+            self._last_status |= status
+            self._acknowledge(sequence, self._last_count)
+            return True
+        # The numbers go round from 15 to 1, so up to 7 steps ahead is the
+        # future and the rest is the past.
+        ahead = (sequence - last) % 15 if last else 1
+        if ahead > 7:
+            if sequence != self._behind:
+                self._behind = sequence
+                self._behind_copies = 0
+            self._behind_copies += 1
+            if self._behind_copies < RESTART_COPIES:
+                self.out_of_order += 1
+                return False
+            if not self._paused:
+                self.restarts += 1
+        elif ahead > 1:
+            self.gaps += ahead - 1
+            # In case it is not taken now: from here it is the next one.
+            self._last = sequence - 1 or 15
+            self._last_count = 0
+        if self._paused:
+            self.deferred += 1
+            return True
+        data = payload[HEADER_SIZE:HEADER_SIZE + MAX_CHARACTERS]
+        count = len(data)
+        self._last = sequence
+        self._last_count = count
+        self._last_status = status
+        self._behind = self._behind_copies = 0
+        if status & STATUS_OVERRUN:
+            self.overruns += 1
+            self._events.append(_OVERRUN)
+        if count:
+            self.bytes_received += count
+            self._events.append(DataReceived(data))
+        if status & STATUS_BREAK:
+            self._events.append(_BREAK_RECEIVED)
+        self._acknowledge(sequence, count)
+        return True
+
+    def _signals(self, status: int) -> None:
+        """Report what is in byte 4 of a packet whose data is not taken."""
+        if status & STATUS_OVERRUN:
+            self.overruns += 1
+            self._events.append(_OVERRUN)
+        if status & STATUS_BREAK:
+            self._events.append(_BREAK_RECEIVED)
+
+    def _acknowledge(self, sequence: int, count: int) -> None:
+        """Have an acknowledgment sent."""
+        acks = self._acks
+        if len(acks) >= MAX_ACKS:
+            del acks[0]
+        acks.append(bytes((0, sequence, count, OPERATION_NONE)))
+
+    # Input for the host.
+
+    def _send_next(self, now: float) -> None:
+        """Have the next packet sent, if there is one and it may be."""
+        if (self.state is not State.OPEN or self._outstanding
+                or self._due is not None):
+            return
+        count = min(len(self._queue), self._characters)
+        operation = OPERATION_NONE
+        if self._breaks:
+            count = min(count, self._breaks[0] - self._front)
+            if not count:
+                operation = OPERATION_BREAK
+        elif not count:
+            return
+        sequence = self._sequence
+        self._sequence = sequence % 15 + 1
+        self._outstanding = sequence
+        self._packet = (bytes((sequence, 0, 0, operation))
+                        + self._queue[:count])
+        self._count_sent = count
+        self._break_sent = operation == OPERATION_BREAK
+        self._to_send = True
+        self._tries = 0
+        self._retry_after = self._first_retry
+        self._due = now + self._retry_after
+
+    def _acknowledged(self, count: int, status: int, now: float) -> None:
+        """The BMC has answered the outstanding packet.
+
+        :param count: characters that it says it has accepted.
+        :param status: byte 4 of the answer.
+        :param now: seconds.
+        """
+        self._outstanding = 0
+        self._to_send = False
+        self._due = None
+        refused = status & STATUS_NACK != 0
+        accepted = min(count, self._count_sent)
+        if refused:
+            self.nacks += 1
+        if accepted:
+            del self._queue[:accepted]
+            self._front += accepted
+            self.bytes_accepted += accepted
+            self._events.append(InputAccepted(accepted))
+        if self._break_sent and not refused:
+            self._breaks.popleft()
+            self.breaks_accepted += 1
+        rest = accepted < self._count_sent
+        if status & STATUS_UNAVAILABLE and (refused or rest):
+            self._drop_input('the host is powered off')
+        elif refused or (rest and not accepted):
+            # At once, it would be refused at once, at the network's speed.
+            self._hold = (FIRST_HOLD if accepted or not self._hold
+                          else min(2 * self._hold, self._max_retry))
+            self._due = now + self._hold
+        else:
+            self._hold = 0.0
+            self._send_next(now)
+
+    def _drop_input(self, why: str) -> None:
+        """Give up all input.
+
+        What was typed at a host that is off must not reach its boot loader
+        when it is on again.
+        """
+        count = len(self._queue)
+        breaks = len(self._breaks)
+        self._hold = 0.0
+        if count or breaks:
+            self._queue.clear()
+            self._breaks.clear()
+            self._front += count
+            self.bytes_dropped += count
+            self._events.append(InputDropped(count, why, breaks))
