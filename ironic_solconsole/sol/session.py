@@ -483,7 +483,7 @@ async def resolve(address: str, port: int, timeout: float) -> tuple[
         except TimeoutError:
             raise LinkError(
                 Reason.UNREACHABLE,
-                f'the name {address} was not resolved within '
+                f'the name {address} did not resolve within '
                 f'{timeout:g} s') from None
         except (OSError, UnicodeError) as error:
             raise LinkError(

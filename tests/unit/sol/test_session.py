@@ -1,0 +1,263 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The session with a BMC: what comes from the network is never trusted."""
+
+import asyncio
+import contextlib
+import socket
+import struct
+
+import hypothesis
+from hypothesis import strategies
+import pytest
+
+from ironic_solconsole.exception import LinkError
+from ironic_solconsole.exception import Reason
+from ironic_solconsole.sol import session as sol_session
+
+
+def target(**changes):
+    values = {
+        'address': '127.0.0.1', 'port': 623, 'username': b'admin',
+        'password': b'secret', 'kg': None, 'privilege': 4, 'suites': (17, 3)}
+    return sol_session.Target(**(values | changes))
+
+
+def rmcp_plus(payload_type, payload):
+    """A packet outside a session, IPMI v2.0 figure 13-4."""
+    return (b'\x06\x00\xff\x07\x06' + bytes([payload_type]) + bytes(8)
+            + struct.pack('<H', len(payload)) + payload)
+
+
+class Peer:
+    """A _Wire at a step of its login, and what it said."""
+
+    def __init__(self, **changes):
+        self.sent = []
+        self.ended = []
+        self.sol = []
+        self.wire = sol_session._Wire(
+            target(**changes), asyncio.get_running_loop(), self.sent.append,
+            self.ended.append, self.sol.append)
+        self.wire.begin()
+
+    def answer_auth_cap(self, support=0x80, extended=0x02, code=0):
+        """Get Channel Authentication Capabilities, table 22-15."""
+        request = self.sent[-1][14:]
+        data = bytes([code, 1, support, 0x04, extended, 0, 0, 0, 0])
+        head = bytes([0x81, 0x1c])
+        body = bytes([0x20, request[4], request[5]]) + data
+        message = (head + bytes([-sum(head) & 0xff]) + body
+                   + bytes([-sum(body) & 0xff]))
+        self.wire.feed(
+            b'\x06\x00\xff\x07\x00' + bytes(8) + bytes([len(message)])
+            + message)
+
+    def answer_open(self, status=0):
+        tag = self.wire.rmcptag
+        self.wire.feed(rmcp_plus(0x11, (
+            bytes([tag, status, 4, 0])
+            + struct.pack('<II', self.wire.localsid, 0x1234) + bytes(24))))
+
+    @property
+    def reason(self):
+        assert len(self.ended) == 1, self.ended
+        return self.ended[0].reason
+
+
+def run(coroutine):
+    return asyncio.run(coroutine())
+
+
+def test_a_target_does_not_show_its_secrets():
+    shown = repr(target(kg=b'\x77key'))
+    assert 'secret' not in shown
+    assert 'key' not in shown
+
+
+def test_suite_17_is_proposed_first_and_3_when_the_bmc_refuses():
+    async def body():
+        peer = Peer()
+        peer.answer_auth_cap()
+        assert peer.wire.suite == 17
+        assert peer.sent[-1][16 + 12] == 3      # RAKP-HMAC-SHA256
+        peer.answer_open(status=0x11)
+        assert peer.wire.suite == 3
+        assert peer.sent[-1][16 + 12] == 1      # RAKP-HMAC-SHA1
+        assert peer.ended == []
+        peer.answer_open(status=0x11)
+        assert peer.reason is Reason.ENCRYPTION_REFUSED
+        assert 'cipher suite 3' in peer.ended[0].detail
+    run(body)
+
+
+def test_a_full_bmc_is_no_reason_for_a_weaker_suite():
+    async def body():
+        peer = Peer()
+        peer.answer_auth_cap()
+        peer.answer_open(status=0x01)
+        assert peer.wire.suite == 17
+        assert peer.reason is Reason.SESSION_LIMIT
+    run(body)
+
+
+def test_a_bmc_of_ipmi_1_5_is_told_as_such():
+    async def body():
+        peer = Peer()
+        peer.answer_auth_cap(support=0x00, extended=0x00)
+        assert peer.reason is Reason.PROTOCOL_ERROR
+        assert 'IPMI 1.5' in peer.ended[0].detail
+    run(body)
+
+
+@pytest.mark.parametrize(('status', 'reason'), [
+    (0x01, Reason.SESSION_LIMIT), (0x09, Reason.PRIVILEGE),
+    (0x0a, Reason.PRIVILEGE), (0x0b, Reason.SESSION_LIMIT),
+    (0x0c, Reason.BAD_CREDENTIALS), (0x0d, Reason.BAD_CREDENTIALS),
+    (0x0f, Reason.BAD_CREDENTIALS), (0x12, Reason.PROTOCOL_ERROR),
+    (0xc7, Reason.PROTOCOL_ERROR)])
+def test_each_status_of_rakp_2_has_its_reason(status, reason):
+    async def body():
+        peer = Peer()
+        peer.answer_auth_cap()
+        peer.answer_open()
+        peer.wire.feed(rmcp_plus(0x13, bytes(
+            [peer.wire.rmcptag, status, 0, 0]) + bytes(4)))
+        assert peer.reason is reason
+        assert f'{status:02x}h' in peer.ended[0].detail
+    run(body)
+
+
+def test_an_answer_to_an_earlier_login_does_not_fit():
+    async def body():
+        ids = set()
+        for _ in range(20):
+            peer = Peer()
+            ids.add(peer.wire.localsid)
+        assert len(ids) > 15, 'session ids repeat'
+    run(body)
+
+
+def test_a_sol_packet_does_not_wait_for_a_command_under_way():
+    async def body():
+        peer = Peer()
+        peer.wire.established = True
+        peer.wire.ipmiversion = 2.0
+        peer.wire.forget_command()
+        peer.wire.start_command(6, 1, b'', lambda answer: None)
+        before = len(peer.sent)
+        for _ in range(3):
+            peer.wire.send_sol(b'\x01\x00\x00\x00x')
+        assert len(peer.sent) == before + 3
+        assert not peer.wire.pendingpayloads
+        assert peer.wire.lastpayload, 'the command lost its retry'
+        peer.wire.end()
+    run(body)
+
+
+@hypothesis.given(
+    strategies.integers(0, 3),
+    strategies.lists(strategies.one_of(
+        strategies.binary(max_size=80),
+        strategies.builds(
+            rmcp_plus,
+            strategies.integers(0, 255), strategies.binary(max_size=80)),
+        strategies.builds(
+            lambda data: b'\x06\x00\xff\x07' + data,
+            strategies.binary(max_size=80))), max_size=20))
+def test_no_packet_raises_at_any_step_of_the_login(step, packets):
+    async def body():
+        peer = Peer()
+        if step > 0:
+            peer.answer_auth_cap()
+        if step > 1:
+            peer.answer_open()
+        if step > 2:
+            peer.wire.established = True
+        for packet in packets:
+            peer.wire.feed(packet)
+        assert len(peer.wire.pendingpayloads) == 0
+        peer.wire.end()
+    run(body)
+
+
+def test_packets_that_are_not_authenticated_change_nothing_in_a_session():
+    async def body():
+        peer = Peer()
+        peer.answer_auth_cap()
+        peer.wire.established = True
+        peer.wire.ipmiversion = 2.0
+        peer.wire.k1, peer.wire.currhashlen = b'k' * 20, 12
+        before = peer.wire.remseqnumber
+        forged = b'\x06\x00\xff\x07\x00' + b'\xff' * 4 + bytes(40)
+        peer.wire.feed(forged)
+        peer.wire.feed(rmcp_plus(1, b'\x01\x00\x00\x00rm -rf /'))
+        assert peer.wire.remseqnumber == before
+        assert peer.sol == []
+        peer.wire.end()
+    run(body)
+
+
+def test_a_silent_bmc_is_unreachable_and_leaves_no_socket():
+    async def body():
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        silent.bind(('127.0.0.1', 0))
+        with contextlib.closing(silent):
+            session = sol_session.Session(
+                target(port=silent.getsockname()[1]), print)
+            with pytest.raises(LinkError) as caught:
+                await session.login(silence=0.2)
+            await session.close()
+        assert caught.value.reason is Reason.UNREACHABLE
+        assert 'no answer' in caught.value.detail
+        assert session._socket is None
+        assert session.suite is None
+    run(body)
+
+
+def test_a_closed_port_is_unreachable_with_its_own_words():
+    async def body():
+        free = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+        free.close()
+        session = sol_session.Session(target(port=port), print)
+        with pytest.raises(LinkError, match='port unreachable') as caught:
+            await session.login(silence=30.0)
+        await session.close()
+        assert caught.value.reason is Reason.UNREACHABLE
+    run(body)
+
+
+def test_a_name_that_does_not_resolve_is_told():
+    async def body():
+        with pytest.raises(LinkError, match=r'not resolve'):
+            await sol_session.resolve('no-such-bmc.invalid', 623, 10.0)
+    run(body)
+
+
+def test_an_address_is_not_looked_up():
+    async def body():
+        family, address = await sol_session.resolve('::1', 623, 0.0)
+        assert (family, address[:2]) == (socket.AF_INET6, ('::1', 623))
+    run(body)
+
+
+def test_a_command_without_a_session_says_so():
+    async def body():
+        session = sol_session.Session(target(), print)
+        with pytest.raises(LinkError, match='has ended'):
+            await session.command(6, 1)
+        session.send_sol(b'\x00\x00\x00\x00')
+        await session.close()
+    run(body)
