@@ -35,6 +35,7 @@ import typing
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.exception import Reason
 from ironic_solconsole.sol import channel as sol_channel
+from ironic_solconsole.sol import sealing
 from ironic_solconsole.sol import session as sol_session
 
 LOG = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ CMD_DEACTIVATE = 0x49
 CMD_ACTIVATION_STATUS = 0x4a
 CMD_INSTANCE_INFO = 0x4b
 
-_INSTANCE = bytes([sol_session.PAYLOAD_SOL, 1])
+_INSTANCE = bytes([sealing.PAYLOAD_SOL, 1])
 #: Encrypted and authenticated, serial alerts fail, handshake asserted.
 _ACTIVATE_DATA = _INSTANCE + bytes([0xc0, 0, 0, 0])
 
@@ -401,8 +402,7 @@ class Link:
     async def _connect_and_serve(self) -> None:
         session = self._session = sol_session.Session(
             self.target, self._on_sol)
-        channel = self._channel = sol_channel.SolChannel(
-            first_sequence=random.randint(1, 15))
+        channel = self._channel = sol_channel.SolChannel()
         self._lost = self._loop.create_future()
         try:
             async with self._login_slots:
@@ -497,7 +497,7 @@ class Link:
 
     def _on_sol(self, payload: bytes) -> None:
         if self._channel is not None:
-            self._channel.receive_data(bytes(payload), self._loop.time())
+            self._channel.receive_data(payload, self._loop.time())
             self._pump()
 
     def _on_timer(self) -> None:

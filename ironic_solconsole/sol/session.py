@@ -12,11 +12,12 @@
 
 """One RMCP+ session with one BMC: pyghmi's, driven by asyncio.
 
-pyghmi knows how to log in (RAKP, IPMI v2.0 section 13.20) and how to seal
-and open packets; its own event loop, socket pool, waiting and logging out
-are not used, as they block, deadlock above 64 BMCs and deactivate other
-people's consoles. What this module steps around is listed with its source
-in ``doc/source/contributor/pyghmi.rst``.
+pyghmi knows how to log in (RAKP, IPMI v2.0 section 13.20) and how commands
+are framed; its event loop, socket pool, waiting and logging out are not
+used, as they block, deadlock above 64 BMCs and deactivate other people's
+consoles. Once the session is up, ``sealing`` takes the packets. What this
+module steps around is listed with its source in
+``doc/source/contributor/pyghmi.rst``.
 
 This is the only file that touches pyghmi's private names, and
 ``tests/unit/sol/test_pyghmi_names.py`` fails when a release changes them.
@@ -31,6 +32,7 @@ import collections.abc
 import contextlib
 import dataclasses
 import errno
+import logging
 import random
 import socket
 import struct
@@ -40,13 +42,14 @@ from pyghmi.ipmi.private import session as pyghmi_session
 
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.exception import Reason
+from ironic_solconsole.sol import sealing
+
+LOG = logging.getLogger(__name__)
 
 NETFN_APP = 0x06
 CMD_GET_DEVICE_ID = 0x01
 CMD_SET_PRIVILEGE = 0x3b
 CMD_CLOSE_SESSION = 0x3c
-
-PAYLOAD_SOL = 1
 
 #: Cipher suite -> pyghmi's attemptedhash (IPMI v2.0 table 22-20: 3 is
 #: RAKP-HMAC-SHA1 with AES, 17 is RAKP-HMAC-SHA256 with AES).
@@ -87,9 +90,11 @@ _STATUS_TEXT = {
 #: Status codes of Open Session that call for the next cipher suite.
 _SUITE_REFUSED = {0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12}
 
+#: RMCP header, IPMI v2.0 section 13.1.3: version 6, class 7 is IPMI.
+_RMCP = b'\x06\x00\xff\x07'
+
 _FIRST_RETRY = 0.5          # seconds; a management network answers in ms
 _MAX_RETRY = 5.0            # seconds
-_LAST_SEQUENCE = 0xfffffff0     # RMCP+ sequence numbers must not wrap
 _DATAGRAMS_A_WAKEUP = 32    # so that one BMC cannot hold up the others
 _MAX_DATAGRAM = 2048        # bytes; an RMCP+ SOL packet has under 350
 _RECEIVE_BUFFER = 256 * 1024    # bytes of kernel buffer for a socket
@@ -143,6 +148,22 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     ``on_login`` (None, or the LinkError).
     """
 
+    # pyghmi's state, as far as it is used here; it has no types.
+    aeskey: typing.Any
+    attemptedhash: int
+    currhashlib: typing.Any
+    currhashlen: int
+    k1: typing.Any
+    lastpayload: typing.Any
+    localsid: int
+    netpacket: bytearray
+    pendingsessionid: int
+    privlevel: int
+    rmcptag: int
+    sequencenumber: int
+    sessioncontext: typing.Any
+    sessionid: int
+
     def __new__(cls, *args: typing.Any, **kwargs: typing.Any) -> '_Wire':
         # pyghmi would look for a session to share, with a blocking
         # getaddrinfo.
@@ -163,12 +184,10 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         self._first_retry = _FIRST_RETRY
         self._retry = _FIRST_RETRY
         self._first_sent = 0.0
+        self._sealing: sealing.Sealing | None = None
         self.answered = False
-        self.established = False
         self.malformed = 0
-        self.sol_handler: typing.Any = None
-        self.lastpayload: typing.Any = None
-        self.k1: typing.Any = None
+        self.lastpayload = None
         # What pyghmi's own __init__ sets, less its socket and its look-up.
         self.bmc = target.address
         self.port = target.port
@@ -204,33 +223,39 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
 
     def feed(self, datagram: bytes) -> None:
         """Take one datagram from the BMC, whatever it holds."""
-        data = bytearray(datagram)
-        # RMCP header (IPMI v2.0 section 13.1.3): version 6, class 7 IPMI.
-        # 10 bytes is the shortest packet that pyghmi can look into.
-        if len(data) < 16 or data[0] != 6 or data[3] != 7:
-            self.malformed += 1
+        if self._sealing is None:
+            if len(datagram) >= 16 and datagram.startswith(_RMCP):
+                # The None stand for addresses that pyghmi would route by;
+                # the socket is connected to this one BMC.
+                data = bytearray(datagram)
+                self._parse(lambda: self._handle_ipmi_packet(
+                    data, qent=(data, None, None)))
             return
-        if self.established and data[4] != 6:
-            # Only RMCP+ packets are authenticated; an IPMI 1.5 one would
-            # still move pyghmi's idea of the sequence number.
-            self.malformed += 1
+        # Only what is sealed counts in a session: pyghmi would let a forged
+        # packet of IPMI 1.5 move its counters.
+        opened = self._sealing.open(datagram)
+        if opened is None:
             return
+        kind, payload = opened
+        if kind == sealing.PAYLOAD_SOL:
+            self._on_sol(payload)
+        elif kind == sealing.PAYLOAD_IPMI:
+            self._parse(lambda: self._parse_ipmi_payload(bytearray(payload)))
+
+    def _parse(self, parser: collections.abc.Callable[[], object]) -> None:
         try:
-            # The None stand for addresses that pyghmi would route by; the
-            # socket is connected to this one BMC.
-            self._handle_ipmi_packet(data, qent=(data, None, None))
+            parser()
         except Exception:   # pyghmi's parsing has no bounds checks
             self.malformed += 1
+            LOG.debug('A packet from %s was dropped.', self._target,
+                      exc_info=True)
 
     def send_sol(self, payload: bytes) -> None:
         """Send a SOL payload at once, even while a command is under way."""
-        # With lastpayload set pyghmi would queue the SOL packet behind the
-        # command, without a bound; the command's retry is kept.
-        outstanding, self.lastpayload = self.lastpayload, None
-        try:
-            self.send_payload(payload, PAYLOAD_SOL, retry=False)
-        finally:
-            self.lastpayload = outstanding
+        if self._sealing is not None:
+            self._transmit(self._sealing.seal(sealing.PAYLOAD_SOL, payload))
+            if self._sealing.worn:
+                self.end()      # the keepalive notices, and logs in anew
 
     def start_command(
             self, netfn: int, command: int, data: bytes,
@@ -253,10 +278,8 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def end(self) -> None:
         """Send nothing more and accept nothing more."""
         self.forget_command()
-        self.established = False
-        self.sol_handler = None
-        self.logged = 0
-        self.k1 = None
+        self._sealing = None
+        self.sessioncontext = None
 
     # -- what pyghmi calls -----------------------------------------------
 
@@ -266,7 +289,6 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         # same id; a late answer to an earlier login must not fit.
         self.localsid = random.SystemRandom().randrange(1, 0xfffffff0)
         self.attemptedhash = _HASH_OF_SUITE[self._suites[0]]
-        self.sol_handler = self._on_sol
         self.pendingsessionid = 0
 
     def _restart(self) -> None:
@@ -275,17 +297,34 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         self._first_sent = self._loop.time()
         self._get_channel_auth_cap()
 
+    def send_payload(
+            self, payload: bytes = b'', payload_type: int | None = None,
+            retry: bool = True, delay_xmit: float | None = None,
+            needskeepalive: bool = False,
+            timeout: float | None = None) -> None:
+        if self._sealing is None:
+            super().send_payload(payload, payload_type, retry)
+            return
+        if not payload:
+            payload = self.lastpayload      # once more, as it was
+        elif retry:
+            self.lastpayload = payload
+        self._transmit(
+            self._sealing.seal(sealing.PAYLOAD_IPMI, bytes(payload)))
+        if retry:
+            self._arm_timer()
+
     def _xmit_packet(self, retry: bool = True, delay_xmit: float | None = None,
                      timeout: float | None = None) -> None:
         if self.sequencenumber:     # 0 is for packets outside a session
             self.sequencenumber += 1
-            if self.sequencenumber >= _LAST_SEQUENCE:
-                self.end()      # the keepalive finds out and logs in anew
-                return
         self._transmit(bytes(self.netpacket))
         if retry:
-            self._cancel_timer()
-            self._timer = self._loop.call_later(self._retry, self._timedout)
+            self._arm_timer()
+
+    def _arm_timer(self) -> None:
+        self._cancel_timer()
+        self._timer = self._loop.call_later(self._retry, self._timedout)
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -408,7 +447,10 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         # pyghmi waits for the answer in a nested loop.
         self.logged = 1
         self.logging = False
-        self.established = True
+        self._sealing = sealing.Sealing(
+            k1=self.k1, aes_key=self.aeskey, digest=self.currhashlib().name,
+            code_size=self.currhashlen, local_id=self.localsid,
+            remote_id=self.sessionid)
         self.start_command(
             NETFN_APP, CMD_SET_PRIVILEGE, bytes([self.privlevel]),
             self._got_priv_level)
@@ -454,6 +496,11 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
 
     def _mark_broken(self, error: object = None) -> None:
         self.broken = True
+
+    @property
+    def established(self) -> bool:
+        """Whether the BMC has let us in."""
+        return self._sealing is not None
 
     @property
     def suite(self) -> int:

@@ -29,6 +29,9 @@ from ironic_solconsole.sol import session as sol_session
 #: What _Wire replaces, with the parameters pyghmi passes.
 OVERRIDDEN = {
     '_initsession': ['self'],
+    'send_payload': [
+        'self', 'payload', 'payload_type', 'retry', 'delay_xmit',
+        'needskeepalive', 'timeout'],
     '_xmit_packet': ['self', 'retry', 'delay_xmit', 'timeout'],
     '_timedout': ['self'],
     '_parse_payload': ['self', 'payload'],
@@ -50,9 +53,7 @@ CALLED = {
     '_send_ipmi_net_payload': [
         'self', 'netfn', 'command', 'data', 'code', 'bridge_request',
         'retry', 'delay_xmit', 'timeout', 'rslun'],
-    'send_payload': [
-        'self', 'payload', 'payload_type', 'retry', 'delay_xmit',
-        'needskeepalive', 'timeout'],
+    '_parse_ipmi_payload': ['self', 'payload'],
 }
 
 

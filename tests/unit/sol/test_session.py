@@ -23,6 +23,7 @@ import pytest
 
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.exception import Reason
+from ironic_solconsole.sol import sealing
 from ironic_solconsole.sol import session as sol_session
 
 
@@ -148,12 +149,18 @@ def test_an_answer_to_an_earlier_login_does_not_fit():
     run(body)
 
 
+def sealed():
+    """A Sealing as a login would make it."""
+    return sealing.Sealing(
+        k1=b'k' * 20, aes_key=b'a' * 16, digest='sha1', code_size=12,
+        local_id=0x1111, remote_id=0x2222)
+
+
 def test_a_sol_packet_does_not_wait_for_a_command_under_way():
     async def body():
         peer = Peer()
-        peer.wire.established = True
-        peer.wire.ipmiversion = 2.0
         peer.wire.forget_command()
+        peer.wire._sealing = sealed()
         peer.wire.start_command(6, 1, b'', lambda answer: None)
         before = len(peer.sent)
         for _ in range(3):
@@ -161,6 +168,32 @@ def test_a_sol_packet_does_not_wait_for_a_command_under_way():
         assert len(peer.sent) == before + 3
         assert not peer.wire.pendingpayloads
         assert peer.wire.lastpayload, 'the command lost its retry'
+        peer.wire.end()
+    run(body)
+
+
+def test_a_session_whose_sequence_numbers_are_used_up_ends():
+    async def body():
+        peer = Peer()
+        peer.wire._sealing = sealed()
+        peer.wire._sealing.sequence = 0xfffffff0 - 2
+        peer.wire.send_sol(b'\x01\x00\x00\x00x')
+        assert peer.wire.established
+        peer.wire.send_sol(b'\x01\x00\x00\x00x')
+        assert not peer.wire.established
+    run(body)
+
+
+def test_an_error_of_who_takes_the_data_is_not_hidden():
+    async def body():
+        peer = Peer()
+        peer.wire._sealing = sealed()
+        peer.wire._on_sol = lambda payload: 1 / 0
+        bmc = sealing.Sealing(
+            k1=b'k' * 20, aes_key=b'a' * 16, digest='sha1', code_size=12,
+            local_id=0x2222, remote_id=0x1111)
+        with pytest.raises(ZeroDivisionError):
+            peer.wire.feed(bmc.seal(sealing.PAYLOAD_SOL, bytes(4)))
         peer.wire.end()
     run(body)
 
@@ -183,7 +216,7 @@ def test_no_packet_raises_at_any_step_of_the_login(step, packets):
         if step > 1:
             peer.answer_open()
         if step > 2:
-            peer.wire.established = True
+            peer.wire._sealing = sealed()
         for packet in packets:
             peer.wire.feed(packet)
         assert len(peer.wire.pendingpayloads) == 0
@@ -195,13 +228,11 @@ def test_packets_that_are_not_authenticated_change_nothing_in_a_session():
     async def body():
         peer = Peer()
         peer.answer_auth_cap()
-        peer.wire.established = True
-        peer.wire.ipmiversion = 2.0
-        peer.wire.k1, peer.wire.currhashlen = b'k' * 20, 12
+        peer.wire._sealing = sealed()
         before = peer.wire.remseqnumber
-        forged = b'\x06\x00\xff\x07\x00' + b'\xff' * 4 + bytes(40)
-        peer.wire.feed(forged)
+        peer.wire.feed(b'\x06\x00\xff\x07\x00' + b'\xff' * 4 + bytes(40))
         peer.wire.feed(rmcp_plus(1, b'\x01\x00\x00\x00rm -rf /'))
+        peer.wire.feed(rmcp_plus(0x11, bytes(40)))
         assert peer.wire.remseqnumber == before
         assert peer.sol == []
         peer.wire.end()
