@@ -145,7 +145,12 @@ class ConsoleSpec:
         check_port('tcp_port', self.tcp_port)
         for name, limit in (('username', MAX_USERNAME),
                             ('password', MAX_PASSWORD)):
-            size = len(getattr(self, name).encode('utf-8', 'replace'))
+            try:
+                size = len(getattr(self, name).encode())
+            except UnicodeEncodeError:
+                raise exception.SpecError(
+                    name, 'has a character that UTF-8 cannot encode'
+                ) from None
             if size > limit:
                 raise exception.SpecError(
                     name, f'has {size} bytes, IPMI allows {limit}')

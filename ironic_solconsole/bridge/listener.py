@@ -39,6 +39,9 @@ LOG = logging.getLogger(__name__)
 _ACCEPTS_A_WAKEUP = 16
 _ACCEPT_PAUSE = 1.0         # seconds, when descriptors are used up
 _RECEIVE_SIZE = 16 * 1024   # bytes read from a viewer at a time
+#: Bytes of kernel buffer each way; Linux takes it twice. Left to itself it
+#: lets them grow to megabytes for a viewer that does not read.
+_KERNEL_BUFFER = 64 * 1024
 
 #: All viewers of a process receive into one buffer: what it holds is taken
 #: before the event loop reads from the next one.
@@ -189,6 +192,10 @@ class Listener:
         try:
             self._socket.setsockopt(
                 socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            # What is accepted inherits these.
+            for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
+                self._socket.setsockopt(
+                    socket.SOL_SOCKET, option, _KERNEL_BUFFER)
             self._socket.bind(address)
             self._socket.listen(16)
         except OSError as error:

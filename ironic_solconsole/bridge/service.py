@@ -249,7 +249,9 @@ class Service:
             return False
         self._clients.append(client)
         if len(self._clients) > MAX_CLIENTS:
-            min(self._clients, key=lambda c: c.last_heard).close()
+            idle = min(self._clients, key=lambda c: c.last_heard)
+            self._clients.remove(idle)
+            idle.close()
         return True
 
     def _client_left(self, client: wire.Connection) -> None:

@@ -63,6 +63,7 @@ def test_it_never_shows_a_secret():
     ('username', 'é' * 9, '18 bytes, IPMI allows 16'),
     ('password', 'x' * 21, '21 bytes, IPMI allows 20'),
     ('password', 5, 'is not a string'),
+    ('password', 'a\ud800', 'UTF-8'),
     ('kg', 'abc', 'hexadecimal'),
     ('kg', 'zz', 'hexadecimal'),
     ('kg', 'ab' * 21, 'hexadecimal'),
