@@ -1,0 +1,131 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The conductor's hold on its bridge processes.
+
+A BridgePool shares the nodes among its bridges and remembers which
+generations have ended; each bridge is kept by a keeper.Bridge.
+"""
+
+from collections.abc import Callable
+import threading
+import time
+import typing
+import uuid
+
+from oslo_log import log
+
+from ironic_solconsole import control
+from ironic_solconsole import exception
+from ironic_solconsole import spec
+from ironic_solconsole.driver import bounded
+from ironic_solconsole.driver import bridge_log
+from ironic_solconsole.driver import keeper
+from ironic_solconsole.driver import process
+
+LOG = log.getLogger(__name__)
+
+#: Generations that are remembered as ended: stops of the last hours, where
+#: a snapshot of a node that somebody still holds is seconds old.
+MAX_ENDED = 16 * 1024
+
+
+class BridgePool:
+    """All bridges of a conductor.
+
+    :param start: starts a bridge process.
+    :param bridges: how many share the nodes.
+    :param port_lost: called with node, generation and what is known of the
+        holder, when a console's port stays in use. Must not block.
+    """
+
+    def __init__(self, start: keeper.Starter, bridges: int,
+                 port_lost: keeper.PortLost,
+                 timing: keeper.Timing = keeper.DEFAULT_TIMING) -> None:
+        self._lock = threading.Lock()
+        self._generations: bounded.BoundedDict[str, None] = (
+            bounded.BoundedDict(MAX_ENDED))
+        self._bridges = [
+            keeper.Bridge(number, start, self.ended, port_lost, timing)
+            for number in range(bridges)]
+
+    def ended(self, generation: str) -> bool:
+        """Whether a stop has ended this start of a console."""
+        with self._lock:
+            return generation in self._generations
+
+    def open(self, wanted: spec.ConsoleSpec, *, wait: float = 0.0,
+             patience: float = 0.0, budget: float = 0.0) -> control.Json:
+        """Open a console, as keeper.Bridge.open() does."""
+        return self._bridge(wanted.node).open(
+            wanted, wait, patience, budget)
+
+    def close(self, node: str, generation: str) -> None:
+        """Close a node's console, as keeper.Bridge.close() does.
+
+        :param node: UUID.
+        :param generation: the start that ends, where it is known; the one
+            that is open ends as well.
+        """
+        bridge = self._bridge(node)
+        with self._lock:
+            for word in (generation, bridge.generation(node)):
+                if word:
+                    self._generations[word] = None
+        bridge.close(node)
+
+    def url(self, node: str, generation: str) -> str:
+        """Where a console listens, as keeper.Bridge.url() tells."""
+        return self._bridge(node).url(node, generation)
+
+    def shut_down(self) -> None:
+        """End all bridges for good, within a few seconds."""
+        for bridge in self._bridges:
+            bridge.shut_down()
+        for bridge in self._bridges:
+            bridge.join(2 * process.END_TIMEOUT)
+
+    def _bridge(self, node: str) -> keeper.Bridge:
+        """The bridge of a node: the same one in every conductor."""
+        return self._bridges[uuid.UUID(node).int % len(self._bridges)]
+
+
+def starter(command: Callable[[int, int], list[str]],
+            options: Callable[[int], control.Json],
+            timing: keeper.Timing = keeper.DEFAULT_TIMING) -> keeper.Starter:
+    """What starts bridge processes.
+
+    :param command: makes a command line from the number of a bridge and
+        that of its file descriptor.
+    :param options: makes the arguments of configure for a bridge.
+    """
+    def start(number: int) -> process.BridgeProcess:
+        values = options(number)
+        began = time.monotonic()
+        running = process.BridgeProcess(
+            lambda descriptor: command(number, descriptor),
+            lambda event: bridge_log.emit(event, number),
+            lambda line: bridge_log.output(line, number))
+        try:
+            answer: dict[str, typing.Any] = running.request(
+                'configure', {'options': values}, timing.start_timeout)
+        except exception.ControlError:
+            running.kill()
+            raise
+        LOG.info('Bridge %(number)d (pid %(pid)d, version %(version)s) runs; '
+                 'it took %(took).2f s to start.',
+                 {'number': number, 'pid': running.pid,
+                  'version': bridge_log.printable(
+                      answer.get('version'), 64),
+                  'took': time.monotonic() - began})
+        return running
+    return start

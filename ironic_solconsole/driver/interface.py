@@ -1,0 +1,440 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""The console interface ``solconsole``.
+
+Everything that lives longer than a call is in the bridge processes; here
+is what Ironic asks for. Ironic's ways that shape it: an exception from
+start_console while ``console_enabled`` is True switches the console off for
+good, so there is none for anything that may heal; start comes without a
+stop before it, so it is idempotent; teardown stops a console and leaves
+``console_enabled`` True, so that a marker of our own (the generation in
+``driver_internal_info``) says whether a console should be open.
+"""
+
+import logging as stdlib_logging
+import pathlib
+import sys
+import threading
+import time
+import typing
+import uuid
+
+from ironic.common import context as ironic_context
+from ironic.common import exception as ironic_exception
+from ironic.conductor import periodics
+from ironic.conductor import task_manager
+from ironic.conf import CONF
+from ironic.drivers import base
+from oslo_log import log
+
+from ironic_solconsole import conf
+from ironic_solconsole import control
+from ironic_solconsole import exception
+from ironic_solconsole import spec
+from ironic_solconsole.driver import bounded
+from ironic_solconsole.driver import bridge_log
+from ironic_solconsole.driver import bridges
+from ironic_solconsole.driver import hardware
+from ironic_solconsole.driver import node_info
+from ironic_solconsole.driver import node_ports
+from ironic_solconsole.driver import run_dir
+from ironic_solconsole.driver import verdict
+from ironic_solconsole.driver.metrics import METRICS
+
+LOG = log.getLogger(__name__)
+
+#: Seconds within which start_console ends: Nova gives up after 10.
+START_BUDGET = 8.5
+
+#: Seconds of it for a bridge process to come up.
+START_PATIENCE = 4.0
+
+#: Seconds of it for a port in use to become free: our own bridge that is
+#: ending takes 2.
+PORT_PATIENCE = 4.0
+
+#: Seconds after a stop in which a start does not fail for the BMC's sake.
+RECENTLY_ON = 60.0
+
+#: Nodes whose last complaint, or last stop, is remembered.
+MAX_REMEMBERED = 8192
+
+#: Tries to find a port that nothing else on the host listens on.
+MAX_PORTS_TRIED = 20
+
+
+class SolConsole(base.ConsoleInterface):
+    """A shared, self-healing serial console over IPMI Serial over LAN."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conf.register_opts(CONF)
+        hardware.accept(type(self))
+        self._manager: typing.Any = None
+        self._manager_known = threading.Event()
+        self._guarded = False
+        self._complaints: bounded.BoundedDict[str, str] = (
+            bounded.BoundedDict(MAX_REMEMBERED))
+        self._stopped: bounded.BoundedDict[str, float] = (
+            bounded.BoundedDict(MAX_REMEMBERED))
+        options = CONF[conf.GROUP]
+        self._run_dir = pathlib.Path(options.run_dir)
+        self._ports = node_ports.NodePorts(self._run_dir)
+        self._pool = bridges.BridgePool(
+            bridges.starter(self._command, self._bridge_options),
+            options.bridges, self._port_lost)
+
+    # What Ironic calls
+
+    def get_properties(self) -> dict[str, str]:
+        """Fields of driver_info, with what they mean."""
+        return dict(node_info.PROPERTIES)
+
+    @METRICS.timer('SolConsole.validate')
+    def validate(self, task: typing.Any) -> None:
+        """Complain about driver_info, but only while the console is off.
+
+        Ironic validates before it disables a console as well: a bad edit
+        must not make that impossible.
+
+        :raises: InvalidParameterValue, MissingParameterValue
+        """
+        node = task.node
+        try:
+            node_info.parse(node)
+            node_ports.ranges()
+        except ironic_exception.InvalidParameterValue as error:
+            if not (node.console_enabled or _marker(node)):
+                raise
+            self._complain_once(node.uuid, str(error))
+        else:
+            self._complaints.pop(node.uuid, None)
+
+    @METRICS.timer('SolConsole.start_console')
+    def start_console(self, task: typing.Any) -> None:
+        """Open the console of the task's node.
+
+        A console that is on already (the conductor starts, the node is
+        taken over or deployed) is accepted whatever the BMC says, and
+        heals. One that is off is enabled only if that makes sense now.
+
+        :raises: InvalidParameterValue, MissingParameterValue for a bad
+            driver_info, if the console is off.
+        :raises: ConsoleError if it is off and cannot be opened.
+        """
+        if task.node.console_enabled:
+            self._resume(task)
+        else:
+            self._enable(task)
+
+    @METRICS.timer('SolConsole.stop_console')
+    def stop_console(self, task: typing.Any) -> None:
+        """Close the console; when this returns no byte of it passes.
+
+        Reads no driver_info: a node with a broken one can be stopped.
+        """
+        node = task.node
+        marker = _marker(node)
+        self._pool.close(node.uuid, marker)
+        if marker:
+            self._stopped[node.uuid] = time.monotonic()
+        self._complaints.pop(node.uuid, None)
+        self._ports.release(node.uuid)
+        node.del_driver_internal_info(node_info.GENERATION_KEY)
+        _save(node)
+
+    @METRICS.timer('SolConsole.get_console')
+    def get_console(self, task: typing.Any) -> dict[str, str]:
+        """Where the console can be reached; asks nobody.
+
+        :raises: ConsoleError if no bridge of this conductor listens for
+            this start of this node's console.
+        """
+        node = task.node
+        marker = _marker(node)
+        if not marker:
+            # teardown stops a console and leaves console_enabled True
+            raise ironic_exception.ConsoleError(
+                f'The console of node {node.uuid} is closed. The next '
+                'deployment opens it again, and so does disabling and '
+                'enabling it.')
+        url = self._pool.url(node.uuid, marker)
+        if not url:
+            raise ironic_exception.ConsoleError(
+                f'The console of node {node.uuid} is being moved here, or '
+                'its console process is starting; try again in a few '
+                'seconds.')
+        return {'type': 'socat', 'url': url}
+
+    @periodics.periodic(spacing=30, run_immediately=True)
+    def watch_conductor(self, manager: typing.Any,
+                        context: typing.Any) -> None:
+        """Learn who the conductor is, and end with it.
+
+        There is no hook for the end of a conductor, but it waits for its
+        workers; one of them waits for the end.
+        """
+        self._manager = manager
+        if not self._manager_known.is_set():
+            self._manager_known.set()
+            try:
+                run_dir.prepare(self._run_dir)
+                run_dir.socket_path(self._run_dir, manager.host, 0)
+            except exception.BridgeUnavailable as error:
+                LOG.error('No console can be opened: %s', error)
+        if not self._guarded:
+            try:
+                manager._spawn_worker(self._guard, manager)
+                self._guarded = True
+            except ironic_exception.NoFreeConductorWorker:
+                LOG.debug('No free worker to watch for the end of this '
+                          'conductor; trying again.')
+
+    # Starting
+
+    def _resume(self, task: typing.Any) -> None:
+        """Start a console that is on: never fails, never waits."""
+        try:
+            self._resume_console(task)
+        except Exception:
+            # a database that is away, or a defect: to raise would switch
+            # the console off for good
+            LOG.exception('The console of node %s could not be started; it '
+                          'stays as it is.', task.node.uuid)
+
+    def _resume_console(self, task: typing.Any) -> None:
+        node = task.node
+        self._mark(node)
+        try:
+            info = node_info.parse(node)
+            port = self._ports.take(task, info.terminal_port)
+            wanted = self._spec(node, info, port)
+        except (ironic_exception.InvalidParameterValue,
+                exception.PortError) as error:
+            _save(node)
+            LOG.error('The console of node %(node)s cannot be started and '
+                      'stays as it is until it is corrected: %(error)s',
+                      {'node': node.uuid, 'error': error})
+            return
+        _save(node)
+        try:
+            self._pool.open(wanted)
+        except exception.ControlError as error:
+            LOG.info('The console of node %(node)s will be opened as soon '
+                     'as it can be: %(error)s',
+                     {'node': node.uuid, 'error': error})
+
+    def _enable(self, task: typing.Any) -> None:
+        """Start a console that is off, and see whether it works."""
+        node = task.node
+        began = time.monotonic()
+        healing = self._was_on(node.uuid)
+        info = node_info.parse(node)
+        self._mark(node)
+        try:
+            status, waited = self._open_settled(task, info, began)
+            if not CONF[conf.GROUP].start_wait:
+                return
+            failure = verdict.failure(
+                status, waited,
+                f'RMCP+ on UDP {info.bmc} with cipher suite '
+                f'{" or ".join(map(str, info.suites))}')
+            if failure is None:
+                return
+            problem = verdict.sentence(failure, node.uuid, info.bmc)
+        except exception.PortError as error:
+            # without a port there is nothing that could heal
+            self._give_up(node)
+            raise ironic_exception.ConsoleError(
+                f'node {node.uuid}: {error}') from error
+        except (exception.ControlError,
+                ironic_exception.InvalidParameterValue) as error:
+            problem = f'node {node.uuid}, BMC {info.bmc}: {error}'
+            if not isinstance(error, exception.BridgeUnavailable):
+                healing = False     # nothing that passes by itself
+        except BaseException:
+            self._give_up(node)
+            raise
+        if healing:
+            LOG.warning('The console was on a moment ago and is expected '
+                        'to come back: %s', bridge_log.printable(problem))
+            return
+        self._give_up(node)
+        raise ironic_exception.ConsoleError(
+            f'no serial console: {bridge_log.printable(problem)}')
+
+    def _open_settled(self, task: typing.Any, info: node_info.ConsoleInfo,
+                      began: float) -> tuple[control.Json, float]:
+        """Open a console and wait for the link's first verdict.
+
+        :returns: the status, and how long the link was given.
+        :raises: PortError, ControlError
+        """
+        node = task.node
+        avoid: set[int] = set()
+        while True:
+            remembered = node_ports.remembered(node)
+            port = self._ports.take(task, info.terminal_port, avoid)
+            _save(node)
+            now = time.monotonic()
+            try:
+                status = self._pool.open(
+                    self._spec(node, info, port),
+                    wait=CONF[conf.GROUP].start_wait,
+                    patience=START_PATIENCE,
+                    budget=began + START_BUDGET - now)
+                return status, time.monotonic() - now
+            except exception.PortInUse as error:
+                # new ports are tried at once, one that is known for a while
+                if port == remembered or info.terminal_port is not None:
+                    if time.monotonic() - began < PORT_PATIENCE:
+                        time.sleep(0.2)
+                        continue
+                    if info.terminal_port is not None:
+                        raise
+                    self._log_moved(node.uuid, str(error))
+                elif (len(avoid) >= MAX_PORTS_TRIED
+                        or time.monotonic() - began > PORT_PATIENCE):
+                    raise
+                avoid.add(port)
+
+    def _give_up(self, node: typing.Any) -> None:
+        """Undo a start: the console is off again; its port stays."""
+        self._pool.close(node.uuid, _marker(node))
+        self._ports.release(node.uuid)
+        node.del_driver_internal_info(node_info.GENERATION_KEY)
+        _save(node)
+
+    def _mark(self, node: typing.Any) -> None:
+        """See that the node has a generation that has not ended."""
+        marker = _marker(node)
+        if not marker or self._pool.ended(marker):
+            node.set_driver_internal_info(
+                node_info.GENERATION_KEY, uuid.uuid4().hex)
+
+    def _spec(self, node: typing.Any, info: node_info.ConsoleInfo,
+              port: int) -> spec.ConsoleSpec:
+        return node_info.console_spec(
+            node, info, generation=_marker(node),
+            tcp_host=CONF.console.socat_address, tcp_port=port)
+
+    def _was_on(self, node: str) -> bool:
+        stopped = self._stopped.get(node)
+        return (stopped is not None
+                and time.monotonic() - stopped < RECENTLY_ON)
+
+    def _complain_once(self, node: str, complaint: str) -> None:
+        if self._complaints.get(node) != complaint:
+            self._complaints[node] = complaint
+            LOG.warning('The console of node %(node)s is on, and could not '
+                        'be enabled again if it were off: %(complaint)s',
+                        {'node': node, 'complaint': complaint})
+
+    # Ports in use
+
+    def _port_lost(self, node: str, generation: str, holder: str) -> None:
+        """A console that is on cannot have its port: see to another one."""
+        if self._manager is None:
+            return
+        try:
+            self._manager._spawn_worker(
+                self._move_port, node, generation, holder)
+        except ironic_exception.NoFreeConductorWorker:
+            LOG.debug('No worker to move the console of node %s to another '
+                      'TCP port; trying again.', node)
+
+    def _move_port(self, node_uuid: str, generation: str,
+                   holder: str) -> None:
+        """Worker: give a node a new port and open its console there."""
+        context = ironic_context.get_admin_context()
+        try:
+            with task_manager.acquire(
+                    context, node_uuid, shared=False,
+                    purpose='moving a console to a free TCP port') as task:
+                node = task.node
+                info = node_info.parse(node)
+                port = node_ports.remembered(node)
+                if (_marker(node) != generation or port is None
+                        or info.terminal_port is not None
+                        or self._pool.url(node_uuid, generation)):
+                    return
+                self._log_moved(node_uuid, holder)
+                new_port = self._ports.take(task, None, [port])
+                _save(node)
+                self._pool.open(self._spec(node, info, new_port))
+        except (exception.SolConsoleError,
+                ironic_exception.IronicException) as error:
+            LOG.warning('The console of node %(node)s is not moved to '
+                        'another TCP port yet: %(error)s',
+                        {'node': node_uuid, 'error': error})
+
+    def _log_moved(self, node: str, holder: str) -> None:
+        LOG.warning('The console of node %(node)s moves to a new TCP port, '
+                    'as its own is in use: %(holder)s',
+                    {'node': node, 'holder': bridge_log.printable(holder)})
+
+    # Bridges
+
+    def _bridge_options(self, number: int) -> control.Json:
+        """The arguments of configure: plain values of our options.
+
+        :raises: BridgeUnavailable if run_dir cannot be used.
+        """
+        if not self._manager_known.wait(START_PATIENCE):
+            raise exception.BridgeUnavailable(
+                'this conductor is still starting')
+        run_dir.prepare(self._run_dir)
+        host = self._manager.host
+        path = run_dir.socket_path(self._run_dir, host, number)
+        options = CONF[conf.GROUP]
+        return {
+            'host': host, 'socket': str(path),
+            'max_clients': options.max_clients,
+            'client_buffer': options.client_buffer,
+            'keepalive_interval': options.keepalive_interval,
+            'login_concurrency': options.login_concurrency,
+            'log_level': stdlib_logging.getLogger(
+                'ironic_solconsole').getEffectiveLevel()}
+
+    def _command(self, number: int, descriptor: int) -> list[str]:
+        # -P: nothing is imported from the current directory
+        return [sys.executable, '-P', '-m', 'ironic_solconsole.bridge',
+                '--host', self._manager.host, '--bridge', str(number),
+                '--control-fd', str(descriptor)]
+
+    def _guard(self, manager: typing.Any) -> None:
+        """Worker: wait for the end of the conductor, then end with it."""
+        while True:
+            # an Event since Ironic 32, None or bool before
+            flag = manager._shutdown
+            if isinstance(flag, threading.Event):
+                if flag.wait(60):
+                    break
+            elif flag:
+                break
+            else:
+                time.sleep(0.2)
+        self._pool.shut_down()
+        self._ports.release()
+
+
+def _marker(node: typing.Any) -> str:
+    """The generation of a console that should be open, or ''."""
+    value = node.driver_internal_info.get(node_info.GENERATION_KEY)
+    return value if isinstance(value, str) else ''
+
+
+def _save(node: typing.Any) -> None:
+    """Save a node, if anything in it has changed."""
+    if node.obj_what_changed():
+        node.save()

@@ -1,0 +1,467 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""One place for a bridge process, and the consoles that should be in it.
+
+What should be open is kept apart from what is: a process that cannot be
+started, dies, or hangs is replaced, and the consoles are opened again from
+the specs that are kept here.
+
+Two rules keep "off means off". Whether a generation has ended is asked
+under the lock under which an open is sent, and it is recorded as ended
+before close() takes that lock; so no open leaves after the close. And
+requests for a process leave in the order in which that lock was held.
+"""
+
+from collections.abc import Callable
+import dataclasses
+import threading
+import time
+
+from oslo_log import log
+
+from ironic_solconsole import control
+from ironic_solconsole import exception
+from ironic_solconsole import spec
+from ironic_solconsole.driver import bridge_log
+from ironic_solconsole.driver import process
+
+LOG = log.getLogger(__name__)
+
+
+class GenerationEnded(exception.ControlError):
+    """The console was stopped after this start of it."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds. Tests use shorter ones.
+
+    :param tick: how often a bridge is looked after.
+    :param ping_interval: between two pings.
+    :param ping_timeout: without an answer after which a bridge is hung. Its
+        loop never blocks for more than 50 ms, but the host may be busy.
+    :param start_timeout: that a process may take to answer its first
+        request.
+    :param close_timeout: after which a bridge that does not confirm a close
+        is killed.
+    :param reply_margin: that an open may take more than its wait.
+    :param idle: after the last console until a bridge ends.
+    :param healthy: after which a crash is the first one again.
+    :param backoff: from the first crash to the next start; doubled by each.
+    :param max_backoff: limit of that.
+    :param port_retry: between two tries to listen on a port in use.
+    :param port_patience: after which a port in use is given up.
+    :param open_retry: between two tries of an open that failed otherwise.
+    """
+
+    tick: float = 0.25
+    ping_interval: float = 2.0
+    ping_timeout: float = 10.0
+    start_timeout: float = 20.0
+    close_timeout: float = 2.0
+    reply_margin: float = 1.0
+    idle: float = 5.0
+    healthy: float = 60.0
+    backoff: float = 1.0
+    max_backoff: float = 60.0
+    port_retry: float = 0.5
+    port_patience: float = 10.0
+    open_retry: float = 10.0
+
+
+DEFAULT_TIMING = Timing()
+
+
+def restart_delay(crashes: int, timing: Timing) -> float:
+    """Seconds to wait before a bridge is started again.
+
+    :param crashes: how often it ended without having been healthy for long
+        enough, the last time included; from 1.
+    """
+    return min(timing.max_backoff,
+               timing.backoff * 2.0 ** min(crashes - 1, 30))
+
+
+#: Called with node, generation and holder when a console's port stays in
+#: use; must not block.
+PortLost = Callable[[str, str, str], None]
+
+#: Starts a process and gives it its options.
+#: :raises: ControlError if it does not come up.
+Starter = Callable[[int], process.BridgeProcess]
+
+
+class _Console:
+    """A console that should be open."""
+
+    def __init__(self, wanted: spec.ConsoleSpec) -> None:
+        self.spec = wanted
+        self.url = ''               # bound, confirmed by the process below
+        self.sent_to: process.BridgeProcess | None = None
+        self.call: process.Call | None = None       # an open on its way
+        self.callers = 0            # threads that see to the open themselves
+        self.retry_at = 0.0
+        self.port_since: float | None = None        # in use since
+        self.problem = ''
+
+    def unconfirm(self) -> None:
+        self.url, self.sent_to, self.call = '', None, None
+
+
+class Bridge:
+    """A place for one bridge process, and its consoles.
+
+    :param number: which bridge of the conductor this is, from 0.
+    :param start: starts a process for it.
+    :param ended: tells whether a generation has ended.
+    :param port_lost: called when a console's port stays in use.
+    """
+
+    def __init__(self, number: int, start: Starter,
+                 ended: Callable[[str], bool], port_lost: PortLost,
+                 timing: Timing) -> None:
+        self.number = number
+        self._start = start
+        self._ended = ended
+        self._port_lost = port_lost
+        self._timing = timing
+        self._changed = threading.Condition()
+        self._consoles: dict[str, _Console] = {}
+        self._process: process.BridgeProcess | None = None
+        self._keeper: threading.Thread | None = None
+        self._closing = False
+        self._trouble = ''
+        self._empty_since = 0.0
+
+    # What the driver asks for
+
+    def open(self, wanted: spec.ConsoleSpec, wait: float, patience: float,
+             budget: float) -> control.Json:
+        """Open a console, or bring an open one up to date.
+
+        Unless it raises GenerationEnded the console is to be open from now
+        on: where it cannot be opened it is tried again until close().
+
+        :param wait: seconds to wait for the link's first verdict.
+        :param patience: seconds to wait for a process to come up.
+        :param budget: seconds for all of it; wait is cut to fit.
+        :returns: the status of the console.
+        :raises: GenerationEnded, BridgeUnavailable, RequestRefused.
+        """
+        began = time.monotonic()
+        until = began + patience
+        with self._changed:
+            console = self._want(wanted)
+            console.callers += 1
+        try:
+            while True:
+                try:
+                    return self._ask_open(
+                        console, until, wait, began + budget)
+                except exception.BridgeUnavailable:
+                    at = console.sent_to
+                    if (time.monotonic() >= until
+                            or (at is not None and not at.gone)):
+                        raise
+                    # it died over it; the next one comes up
+        finally:
+            with self._changed:
+                console.callers -= 1
+
+    def _ask_open(self, console: _Console, until: float, wait: float,
+                  deadline: float) -> control.Json:
+        """Send an open when there is a process, and take its answer."""
+        with self._changed:
+            # in one hold of the lock: close() asks whom this has asked
+            running = self._wait_process(console, until)
+            left = deadline - time.monotonic() - self._timing.reply_margin
+            wait = max(0.0, min(wait, left))
+            call = self._send_open(console, running, wait)
+        try:
+            return call.result(wait + self._timing.reply_margin)
+        finally:
+            with self._changed:
+                self._settle(console, call)
+
+    def close(self, node: str) -> None:
+        """Close a console. When this returns no byte of it passes."""
+        with self._changed:
+            console = self._consoles.pop(node, None)
+            self._note_empty()
+            self._changed.notify_all()
+            if console is None or console.sent_to is None:
+                return
+            asked = console.sent_to
+            console.unconfirm()
+            if asked.gone:
+                # what is on its way out may still move bytes
+                call = None
+            else:
+                try:
+                    call = asked.send('close', {'node': node})
+                except exception.ControlError:
+                    call = None
+        try:
+            if call is not None:
+                call.result(self._timing.close_timeout)
+                return
+            problem = 'the process ended'
+        except exception.ControlError as error:
+            problem = str(error)
+        if not asked.gone:
+            LOG.error('Bridge %(number)d (pid %(pid)d) did not confirm that '
+                      'the console of node %(node)s is closed (%(problem)s). '
+                      'It is killed; its other consoles come back in a new '
+                      'one.', {'number': self.number, 'pid': asked.pid,
+                               'node': node, 'problem': problem})
+        asked.kill()
+
+    def url(self, node: str, generation: str) -> str:
+        """Where a console listens, or ''. Never waits.
+
+        :param node: UUID.
+        :param generation: which start of it.
+        """
+        console = self._consoles.get(node)
+        if console is None or console.spec.generation != generation:
+            return ''
+        url, at = console.url, console.sent_to
+        return '' if at is None or at.gone else url
+
+    def generation(self, node: str) -> str:
+        """The generation that should be open for a node, or ''."""
+        console = self._consoles.get(node)
+        return '' if console is None else console.spec.generation
+
+    def shut_down(self) -> None:
+        """Begin to end the process for good; does not wait."""
+        with self._changed:
+            self._closing = True
+            self._consoles.clear()
+            self._changed.notify_all()
+
+    def join(self, timeout: float) -> None:
+        """Wait until shut_down() is done."""
+        keeper = self._keeper
+        if keeper is not None:
+            keeper.join(timeout)
+
+    # Under the lock
+
+    def _want(self, wanted: spec.ConsoleSpec) -> _Console:
+        """Note that a console should be open, and see to a process."""
+        if self._closing:
+            raise exception.BridgeUnavailable(
+                'the conductor is shutting down')
+        if self._ended(wanted.generation):
+            raise GenerationEnded(
+                'the console was stopped after this start of it')
+        console = self._consoles.get(wanted.node)
+        if console is None:
+            console = self._consoles[wanted.node] = _Console(wanted)
+        elif wanted != console.spec:
+            if wanted.url != console.spec.url:
+                console.url, console.port_since = '', None
+            console.spec = wanted
+        if self._keeper is None:
+            self._keeper = threading.Thread(
+                target=self._keep, daemon=True,
+                name=f'solconsole-bridge-{self.number}')
+            self._keeper.start()
+        return console
+
+    def _wait_process(self, console: _Console,
+                      deadline: float) -> process.BridgeProcess:
+        """The process, when there is one, for a console still wanted."""
+        while self._consoles.get(console.spec.node) is console:
+            if self._process is not None and not self._process.gone:
+                return self._process
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                raise exception.BridgeUnavailable(
+                    self._trouble or 'the console process is starting')
+            self._changed.wait(remaining)
+        raise GenerationEnded('the console was stopped meanwhile')
+
+    def _send_open(self, console: _Console, to: process.BridgeProcess,
+                   wait: float) -> process.Call:
+        console.sent_to, console.call = to, None
+        console.call = to.send(
+            'open', {'spec': console.spec.to_json(), 'wait': wait})
+        return console.call
+
+    def _settle(self, console: _Console, call: process.Call) -> None:
+        """Take the answer to an open, if it is still of interest."""
+        if (console.call is not call
+                or self._consoles.get(console.spec.node) is not console):
+            return
+        now = time.monotonic()
+        console.call = None
+        console.retry_at = now + self._timing.open_retry
+        try:
+            status = call.result(0)
+        except exception.PortInUse as error:
+            if console.port_since is None:
+                console.port_since = now
+            if now - console.port_since < self._timing.port_patience:
+                console.retry_at = now + self._timing.port_retry
+            else:
+                self._port_lost(console.spec.node, console.spec.generation,
+                                str(error))
+            self._complain(console, str(error))
+        except exception.ControlError as error:
+            self._complain(console, str(error))
+        else:
+            url = status.get('url')
+            if url == console.spec.url:
+                console.url, console.port_since = url, None
+                if console.problem:
+                    console.problem = ''
+                    LOG.info('The console of node %(node)s is open now, at '
+                             '%(url)s.', {'node': console.spec.node,
+                                          'url': url})
+            else:
+                self._complain(console, f'it listens on {url!r}, not on '
+                               f'{console.spec.url}')
+
+    def _complain(self, console: _Console, problem: str) -> None:
+        if problem != console.problem:
+            console.problem = problem
+            LOG.warning('The console of node %(node)s is not open yet, and '
+                        'is tried again: %(problem)s',
+                        {'node': console.spec.node,
+                         'problem': bridge_log.printable(problem)})
+
+    def _note_empty(self) -> None:
+        if not self._consoles:
+            self._empty_since = time.monotonic()
+
+    # The keeper: a thread that lives as long as there is a process to keep
+
+    def _keep(self) -> None:
+        crashes = 0
+        while True:
+            began = time.monotonic()
+            running: process.BridgeProcess | None = None
+            try:
+                running = self._start(self.number)
+                trouble = self._serve(running)
+            except exception.ControlError as error:
+                trouble = str(error)
+            except Exception as error:
+                # a defect of ours must not leave consoles unattended
+                LOG.exception('Bridge %d could not be kept.', self.number)
+                trouble = f'internal error ({type(error).__name__})'
+            if running is not None:
+                self._end(running, at_once=bool(trouble))
+            if time.monotonic() - began >= self._timing.healthy:
+                crashes = 0
+            crashes = crashes + 1 if trouble else 0
+            if not self._rest(trouble, restart_delay(crashes, self._timing)):
+                return
+
+    def _serve(self, running: process.BridgeProcess) -> str:
+        """Look after a process until it is done, or is not right.
+
+        :returns: what is wrong with it, or ''.
+        """
+        with self._changed:
+            self._process, self._trouble = running, ''
+            self._note_empty()
+            self._changed.notify_all()
+        ping: process.Call | None = None
+        next_ping = time.monotonic() + self._timing.ping_interval
+        while True:
+            with self._changed:
+                now = time.monotonic()
+                if running.gone:
+                    return running.trouble or 'it ended by itself'
+                if self._closing or (
+                        not self._consoles
+                        and now - self._empty_since >= self._timing.idle):
+                    # from here on an open waits for the next process
+                    self._process = None
+                    return ''
+                self._open_missing(running, now)
+            try:
+                if ping is None and now >= next_ping:
+                    ping = running.send('ping', {})
+                    next_ping = now + self._timing.ping_interval
+                elif ping is not None and ping.done:
+                    ping.result(0)
+                    ping = None
+                elif (ping is not None
+                      and now - ping.sent_at > self._timing.ping_timeout):
+                    # a stopped conductor finds the answer waiting
+                    ping.result(self._timing.ping_interval)
+            except exception.ControlError as error:
+                return running.trouble or f'no answer to a ping: {error}'
+            with self._changed:
+                if not self._closing:
+                    self._changed.wait(self._timing.tick)
+
+    def _open_missing(self, running: process.BridgeProcess,
+                      now: float) -> None:
+        """Open what should be open and is not; take answers."""
+        for console in list(self._consoles.values()):
+            if console.callers:
+                continue
+            call = console.call
+            if call is not None and console.sent_to is running:
+                overdue = now - call.sent_at > self._timing.ping_timeout
+                if call.done or overdue:
+                    self._settle(console, call)
+            elif (console.sent_to is not running
+                    or (not console.url and now >= console.retry_at)):
+                try:
+                    self._send_open(console, running, wait=0.0)
+                except exception.ControlError:
+                    return
+
+    def _end(self, running: process.BridgeProcess, at_once: bool) -> None:
+        with self._changed:
+            self._process = None
+            for console in self._consoles.values():
+                console.unconfirm()
+        code = running.kill() if at_once else running.end()
+        if not at_once:
+            LOG.info('Bridge %(number)d (pid %(pid)d) has ended with code '
+                     '%(code)s.', {'number': self.number,
+                                   'pid': running.pid, 'code': code})
+
+    def _rest(self, trouble: str, delay: float) -> bool:
+        """Wait before the next process.
+
+        :returns: False if there is to be none.
+        """
+        with self._changed:
+            if trouble and not self._closing:
+                self._trouble = (
+                    f'console process {self.number} does not run: {trouble}')
+                LOG.error('Bridge %(number)d does not run: %(trouble)s. It '
+                          'is started again in %(delay).0f s, and its '
+                          '%(count)d consoles are reopened.',
+                          {'number': self.number, 'delay': delay,
+                           'trouble': bridge_log.printable(trouble),
+                           'count': len(self._consoles)})
+                deadline = time.monotonic() + delay
+                while self._consoles and not self._closing:
+                    remaining = deadline - time.monotonic()
+                    if remaining <= 0:
+                        break
+                    self._changed.wait(remaining)
+            if self._consoles and not self._closing:
+                return True
+            # the next open finds no keeper, and makes one
+            self._keeper = None
+            return False
