@@ -38,9 +38,21 @@ Two rules hold everything together:
    again, first, under a *new* number: under the old one the BMC would take
    it for a retry and drop it.
 
+Numbers from 1 to 15 tell a packet that was overtaken by up to 7 others from
+one that is new. What comes later than that, the session layer must drop by
+its own sequence numbers, as pyghmi's Session does.
+
 An acknowledgment is always a packet of its own. The format would let it
 ride on a data packet, but it would then have to wait for that packet's
 turn, and would be repeated, stale, by that packet's retries.
+
+Where chapter 15 is silent, what BMCs do decides: ``lanserv/sol.c`` of
+OpenIPMI and ``sol/sol_context.cpp`` of OpenBMC's phosphor-net-ipmid were
+read for it. The first packet of an activation is empty, which both of them
+acknowledge. OpenBMC waits for number 1 and drops every other, so number 1
+it has to be; OpenIPMI remembers the last number of the activation before,
+and takes a packet that repeats it for a retry, whose characters it drops:
+so there had better be none.
 """
 
 import collections
@@ -63,12 +75,19 @@ MAX_PAYLOAD_SIZE = 1472
 #: Breaks that may wait; they occupy no bytes of ``max_pending``.
 MAX_BREAKS = 16
 
+#: How often a break is sent. FreeIPMI reports BMCs that refuse every packet
+#: without characters, and break though the packet is refused.
+BREAK_TRIES = 5
+
+#: How often the empty packet is sent again, before it is left unanswered.
+EMPTY_RETRIES = 2
+
 #: Seconds before input that the BMC refused is offered again; doubled with
 #: each refusal in a row, up to ``max_retry``.
 FIRST_HOLD = 0.05
 
 #: After how many copies in a row a number from the past is the present:
-#: the BMC has begun its count again.
+#: the BMC has begun its count anew.
 RESTART_COPIES = 3
 
 #: Acknowledgments that may wait; one of each number is all that can matter.
@@ -110,7 +129,10 @@ class BreakReceived:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Overrun:
-    """The BMC lost some of the host's output before what follows."""
+    """Some of the host's output is missing before what follows.
+
+    The BMC lost it, or gave up sending it to us.
+    """
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -161,6 +183,9 @@ Event = (DataReceived | BreakReceived | Overrun | InputAccepted
 _BREAK_RECEIVED = BreakReceived()
 _OVERRUN = Overrun()
 
+# What a packet of ours carries.
+_CHARACTERS, _BREAK, _EMPTY = range(3)
+
 
 def characters_per_packet(inbound_size: int) -> int:
     """How many characters a BMC takes in one packet.
@@ -183,33 +208,32 @@ def characters_per_packet(inbound_size: int) -> int:
 class SolChannel:
     """One activation of the SOL payload.
 
-    :param first_sequence: number of the first packet sent, 1 to 15. Let it
-        be random: a BMC that remembers the last number of the activation
-        before takes the same number for a retry.
+    :param first_sequence: number of the first packet sent, 1 to 15. OpenBMC
+        takes no other than 1.
     :param max_pending: bytes of input that may wait.
     :param first_retry: seconds after which a packet is sent again; doubled
         with each retry.
     :param max_retry: seconds between retries, at most.
     :param retries: how often a packet is sent again before the BMC is
-        given up. The defaults allow 7.75 s, less than it takes a BMC to
-        drop a session, and more than a network needs to converge.
+        given up. The defaults allow 7.75 s: more than a network takes to
+        converge, less than it takes a BMC to drop a session.
     :raises: ValueError if first_sequence is not 1 to 15.
     """
 
     __slots__ = (
-        '_acks', '_behind', '_behind_copies', '_break_sent', '_breaks',
-        '_characters', '_count_sent', '_due', '_events', '_first_retry',
-        '_front', '_hold', '_last', '_last_count', '_last_status',
-        '_max_pending', '_max_retry', '_outstanding', '_packet', '_paused',
-        '_queue', '_retries', '_retry_after', '_sequence', '_to_send',
-        '_tries', 'breaks_accepted', 'bytes_accepted', 'bytes_dropped',
-        'bytes_received', 'deferred', 'duplicates', 'gaps', 'malformed',
-        'nacks', 'out_of_order', 'overruns', 'restarts', 'retries_sent',
-        'state', 'stray_acks', 'unavailable')
+        '_accepted', '_acks', '_behind', '_behind_copies', '_break_tries',
+        '_breaks', '_characters', '_count_sent', '_due', '_events',
+        '_first_retry', '_front', '_hold', '_kind', '_last', '_last_data',
+        '_last_status', '_max_pending', '_max_retry', '_number', '_packet',
+        '_paused', '_queue', '_retries', '_retry_after', '_rode', '_to_send',
+        '_tries', '_unanswered', 'breaks_accepted', 'breaks_dropped',
+        'bytes_accepted', 'bytes_dropped', 'bytes_received', 'deferred',
+        'duplicates', 'gaps', 'malformed', 'nacks', 'out_of_order', 'overruns',
+        'restarts', 'retries_sent', 'state', 'stray_acks', 'unavailable')
 
-    def __init__(self, *, first_sequence: int, max_pending: int = 64 * 1024,
-                 first_retry: float = 0.25, max_retry: float = 1.0,
-                 retries: int = 8) -> None:
+    def __init__(self, *, first_sequence: int = 1,
+                 max_pending: int = 64 * 1024, first_retry: float = 0.25,
+                 max_retry: float = 1.0, retries: int = 8) -> None:
         if not 1 <= first_sequence <= 15:
             raise ValueError(
                 f'first_sequence is {first_sequence}, must be 1 to 15')
@@ -230,24 +254,29 @@ class SolChannel:
         self._queue = bytearray()
         self._front = 0
         self._breaks: collections.deque[int] = collections.deque()
+        self._break_tries = 0               # of the first break
         self._characters = FALLBACK_CHARACTERS
-        self._sequence = first_sequence     # of the next new packet
-        self._outstanding = 0               # number sent, not acked; or 0
-        self._packet = b''                  # what is outstanding
+
+        # The last packet sent.
+        self._number = (first_sequence + 13) % 15 + 1
+        self._kind = _EMPTY
+        self._packet = b''
         self._count_sent = 0                # characters in it
-        self._break_sent = False            # or it is a break
+        self._accepted = 0                  # how many the BMC has taken
+        self._unanswered = False
         self._to_send = False               # to be given out (again)
         self._tries = 0
         self._retry_after = first_retry
         self._hold = 0.0
-        # When the outstanding packet is to be sent again or, with none
-        # outstanding, when refused input may be offered again.
+        # When it is to be sent again or, where it was refused, when input
+        # may be offered again. None: nothing is between us and the BMC.
         self._due: float | None = None
+        self._rode = b''        # header of the last data with an ack on it
 
         # Output of the host.
         self._paused = False
         self._last = 0                      # number of the last one taken
-        self._last_count = 0                # what it was acked with
+        self._last_data = b''               # its characters
         self._last_status = 0               # what it had in byte 4
         self._behind = 0                    # number from the past
         self._behind_copies = 0             # how often, in a row
@@ -256,13 +285,14 @@ class SolChannel:
         self.bytes_accepted = 0     #: characters the BMC has taken
         self.bytes_dropped = 0      #: in InputDropped
         self.breaks_accepted = 0    #: serial breaks the BMC has taken
+        self.breaks_dropped = 0     #: in InputDropped
         self.retries_sent = 0       #: packets sent again
         self.nacks = 0              #: packets that the BMC refused
         self.stray_acks = 0         #: acks of what is not outstanding
         self.duplicates = 0         #: data packets received again
         self.out_of_order = 0       #: data packets from the past, dropped
         self.gaps = 0               #: packets that the BMC gave up
-        self.restarts = 0           #: the BMC began its count again
+        self.restarts = 0           #: the BMC began its count anew
         self.deferred = 0           #: data packets not taken while paused
         self.overruns = 0           #: the BMC lost output of the host
         self.malformed = 0          #: packets that make no sense
@@ -278,7 +308,7 @@ class SolChannel:
         if self.state is State.OPENING:
             self.state = State.OPEN
             self._characters = characters_per_packet(inbound_size)
-            self._send_next(now)
+            self._send_packet(_EMPTY, 0, now)
 
     def receive_data(self, payload: bytes, now: float) -> None:
         """Take one SOL payload that the BMC has sent.
@@ -315,10 +345,17 @@ class SolChannel:
             self._events.append(
                 Unavailable() if self.unavailable else Available())
         if acked:
-            if acked == self._outstanding:
-                self._acknowledged(payload[2], status, now)
+            header = payload[:3]
+            if sequence and header == self._rode:
+                # A retry repeats the acknowledgment that rode on its first
+                # copy; by now the number may be in use for the next round.
+                self.stray_acks += 1
+            elif acked == self._number and self._due is not None:
+                self._answered(payload[2], status, now)
             else:
                 self.stray_acks += 1
+            if sequence:
+                self._rode = header
         if status & STATUS_DEACTIVATED:
             self._events.append(Deactivated())
             self.close()
@@ -371,7 +408,6 @@ class SolChannel:
         """Send and take nothing any more. ``pending`` stays as it is."""
         self.state = State.CLOSED
         self._acks.clear()
-        self._outstanding = 0
         self._to_send = False
         self._due = None
 
@@ -425,18 +461,23 @@ class SolChannel:
         """
         if self._due is None or now < self._due:
             return
-        if not self._outstanding:
+        if not self._unanswered:
             self._due = None
             self._send_next(now)
-        elif self._tries >= self._retries:
-            self._events.append(Lost())
-            self.close()
-        else:
+        elif self._tries < (self._retries if self._kind != _EMPTY
+                            else min(self._retries, EMPTY_RETRIES)):
             self._tries += 1
             self.retries_sent += 1
             self._to_send = True
             self._retry_after = min(2 * self._retry_after, self._max_retry)
             self._due = now + self._retry_after
+        elif self._kind == _EMPTY:
+            # A BMC that does not acknowledge it can do without it.
+            self._due = None
+            self._send_next(now)
+        else:
+            self._events.append(Lost())
+            self.close()
 
     # Output of the host.
 
@@ -447,7 +488,12 @@ class SolChannel:
         :returns: whether the packet is of now, not of the past.
         """
         last = self._last
-        if sequence == last:
+        data = payload[HEADER_SIZE:HEADER_SIZE + MAX_CHARACTERS]
+        if sequence != last:
+            # The numbers go round from 15 to 1, so up to 7 steps ahead is
+            # the future and the rest is the past.
+            ahead = (sequence - last) % 15 if last else 1
+        elif data.startswith(self._last_data[:len(data)]):
             # Our acknowledgment was lost. A retry may carry more than its
             # first copy did; the BMC sends that again under a new number
             # when it sees what was accepted at first.
@@ -455,12 +501,12 @@ class SolChannel:
             self._behind_copies = 0
             self._signals(status & ~self._last_status)
             self._last_status |= status
-            self._acknowledge(sequence, self._last_count)
+            self._acknowledge(sequence, len(self._last_data))
             return True
-        # The numbers go round from 15 to 1, so up to 7 steps ahead is the
-        # future and the rest is the past.
-        ahead = (sequence - last) % 15 if last else 1
-        if ahead > 7:
+        else:
+            # No retry: the count has come round, or begun anew.
+            ahead = 15
+        if 7 < ahead < 15:
             if sequence != self._behind:
                 self._behind = sequence
                 self._behind_copies = 0
@@ -468,20 +514,21 @@ class SolChannel:
             if self._behind_copies < RESTART_COPIES:
                 self.out_of_order += 1
                 return False
-            if not self._paused:
-                self.restarts += 1
-        elif ahead > 1:
+        elif 1 < ahead < 15:
             self.gaps += ahead - 1
+            if self._paused or not status & STATUS_OVERRUN:
+                self._events.append(_OVERRUN)
             # In case it is not taken now: from here it is the next one.
             self._last = sequence - 1 or 15
-            self._last_count = 0
+            self._last_data = b''
         if self._paused:
             self.deferred += 1
             return True
-        data = payload[HEADER_SIZE:HEADER_SIZE + MAX_CHARACTERS]
+        if ahead > 7:
+            self.restarts += 1
         count = len(data)
         self._last = sequence
-        self._last_count = count
+        self._last_data = data
         self._last_status = status
         self._behind = self._behind_copies = 0
         if status & STATUS_OVERRUN:
@@ -514,75 +561,95 @@ class SolChannel:
 
     def _send_next(self, now: float) -> None:
         """Have the next packet sent, if there is one and it may be."""
-        if (self.state is not State.OPEN or self._outstanding
-                or self._due is not None):
+        if self._due is not None or self.state is not State.OPEN:
             return
         count = min(len(self._queue), self._characters)
-        operation = OPERATION_NONE
+        kind = _CHARACTERS
         if self._breaks:
             count = min(count, self._breaks[0] - self._front)
             if not count:
-                operation = OPERATION_BREAK
+                kind = _BREAK
+                self._break_tries += 1
         elif not count:
             return
-        sequence = self._sequence
-        self._sequence = sequence % 15 + 1
-        self._outstanding = sequence
-        self._packet = (bytes((sequence, 0, 0, operation))
-                        + self._queue[:count])
+        self._send_packet(kind, count, now)
+
+    def _send_packet(self, kind: int, count: int, now: float) -> None:
+        """Have a new packet sent, with that many bytes of the queue."""
+        self._number = self._number % 15 + 1
+        self._kind = kind
+        self._packet = bytes((
+            self._number, 0, 0,
+            OPERATION_BREAK if kind == _BREAK else OPERATION_NONE,
+        )) + self._queue[:count]
         self._count_sent = count
-        self._break_sent = operation == OPERATION_BREAK
+        self._accepted = 0
+        self._unanswered = True
         self._to_send = True
         self._tries = 0
         self._retry_after = self._first_retry
-        self._due = now + self._retry_after
+        self._due = now + self._first_retry
 
-    def _acknowledged(self, count: int, status: int, now: float) -> None:
-        """The BMC has answered the outstanding packet.
+    def _answered(self, count: int, status: int, now: float) -> None:
+        """The BMC has answered the last packet, perhaps not for the first
+        time: one that refused it, as its buffer was full, may tell that it
+        is no longer.
 
         :param count: characters that it says it has accepted.
         :param status: byte 4 of the answer.
         :param now: seconds.
         """
-        self._outstanding = 0
+        first = self._unanswered
+        self._unanswered = False
         self._to_send = False
-        self._due = None
         refused = status & STATUS_NACK != 0
-        accepted = min(count, self._count_sent)
-        if refused:
+        if first and refused:
             self.nacks += 1
-        if accepted:
-            del self._queue[:accepted]
-            self._front += accepted
-            self.bytes_accepted += accepted
-            self._events.append(InputAccepted(accepted))
-        if self._break_sent and not refused:
-            self._breaks.popleft()
-            self.breaks_accepted += 1
-        rest = accepted < self._count_sent
+        more = min(count, self._count_sent) - self._accepted
+        if more > 0:
+            del self._queue[:more]
+            self._front += more
+            self._accepted += more
+            self.bytes_accepted += more
+            self._events.append(InputAccepted(more))
+        rest = self._count_sent - self._accepted
         if status & STATUS_UNAVAILABLE and (refused or rest):
-            self._drop_input('the host is powered off')
-        elif refused or (rest and not accepted):
-            # At once, it would be refused at once, at the network's speed.
-            self._hold = (FIRST_HOLD if accepted or not self._hold
-                          else min(2 * self._hold, self._max_retry))
-            self._due = now + self._hold
+            # What was typed at a host that is off must not reach its boot
+            # loader when it is on again.
+            self._hold = 0.0
+            self._due = None
+            self._drop(len(self._queue), len(self._breaks),
+                       'the host is powered off')
+            return
+        if self._kind == _BREAK:
+            if not refused:
+                self._breaks.popleft()
+                self._break_tries = 0
+                self.breaks_accepted += 1
+            elif self._break_tries >= BREAK_TRIES:
+                refused = False
+                self._drop(0, 1, 'the BMC refuses serial breaks')
+        if ((refused and self._kind != _EMPTY)
+                or (rest and not self._accepted)):
+            if first:
+                # At once, it would be refused at once, at the network's
+                # speed.
+                self._hold = (FIRST_HOLD if self._accepted or not self._hold
+                              else min(2 * self._hold, self._max_retry))
+                self._due = now + self._hold
         else:
             self._hold = 0.0
+            self._due = None
             self._send_next(now)
 
-    def _drop_input(self, why: str) -> None:
-        """Give up all input.
-
-        What was typed at a host that is off must not reach its boot loader
-        when it is on again.
-        """
-        count = len(self._queue)
-        breaks = len(self._breaks)
-        self._hold = 0.0
+    def _drop(self, count: int, breaks: int, why: str) -> None:
+        """Give up input from the head of the queue."""
         if count or breaks:
-            self._queue.clear()
-            self._breaks.clear()
+            del self._queue[:count]
             self._front += count
+            for _ in range(breaks):
+                self._breaks.popleft()
+            self._break_tries = 0
             self.bytes_dropped += count
+            self.breaks_dropped += breaks
             self._events.append(InputDropped(count, why, breaks))
