@@ -1,0 +1,80 @@
+# shellcheck shell=bash
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+# The checks themselves. To be sourced after venv.sh.
+
+SHELL_FILES=(.ci/run demo/*.sh tools/*.sh tools/lib/*.sh)
+
+check_python_style() {
+    "$(venv_bin lint)/ruff" check --no-cache .
+}
+
+check_types() {
+    "$(venv_bin lint)/mypy" --no-incremental
+    "$(venv_bin lint)/mypy" --no-incremental demo/*.py
+}
+
+check_imports() {
+    "$(venv_bin lint)/lint-imports" --no-cache --no-logo
+}
+
+check_shell() {
+    shellcheck -x -P SCRIPTDIR "${SHELL_FILES[@]}"
+    # E006 is line length: shellcheck does not look at it, bashate does.
+    "$(venv_bin lint)/bashate" --max-line-length 79 "${SHELL_FILES[@]}"
+}
+
+check_text() {
+    "$(venv_bin lint)/doc8" README.rst CONTRIBUTING.rst doc/source \
+        releasenotes
+}
+
+# The parser in packages.sh and bindep itself read the file alike.
+check_packages() {
+    "$(venv_bin lint)/bindep" test
+    "$(venv_bin lint)/bindep" -l newline test | sort -u >"$CACHE/by-bindep"
+    packages_of test | diff "$CACHE/by-bindep" - &&
+        echo "bindep and tools/lib/packages.sh agree"
+}
+
+check_docs() {
+    rm -rf doc/build
+    "$(venv_bin lint)/sphinx-build" -q -W --keep-going -b html \
+        -d doc/build/doctrees doc/source doc/build/html
+    # Options that cannot be loaded are no error to the extension.
+    grep -q port_quarantine doc/build/html/configuration/options.html
+    grep -q port_quarantine doc/build/html/configuration/sample.html
+    echo "doc/build/html/index.html is written"
+}
+
+check_release_notes() {
+    "$(venv_bin lint)/reno" lint
+    rm -rf releasenotes/build
+    "$(venv_bin lint)/sphinx-build" -q -W --keep-going -b html \
+        -d releasenotes/build/doctrees releasenotes/source \
+        releasenotes/build/html
+    echo "releasenotes/build/html/index.html is written"
+}
+
+# run_tests MARKS PATH [OPTION...]: with pytest, in the environment of
+# Ironic 39; the tests find the three releases by these names.
+run_tests() {
+    local marks=$1
+    shift
+    SOLCONSOLE_IRONIC_BIN="$(venv_bin ironic-39)" \
+        SOLCONSOLE_IRONIC_29_BIN="$(venv_bin ironic-29)" \
+        SOLCONSOLE_IRONIC_26_BIN="$(venv_bin ironic-26)" \
+        PYTHONDONTWRITEBYTECODE=1 \
+        "$(venv_bin ironic-39)/python" -m pytest -p no:cacheprovider \
+        -m "$marks" "$@"
+}
