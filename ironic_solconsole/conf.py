@@ -17,6 +17,7 @@ values over its control channel and reads no configuration.
 """
 
 from oslo_config import cfg
+from oslo_config import types
 
 from ironic_solconsole import exception
 
@@ -43,7 +44,7 @@ def parse_port_ranges(text: str) -> list[range]:
     return ranges
 
 
-class PortRanges(cfg.types.String):
+class PortRanges(types.String):
     """oslo.config type of port_range; the value stays text."""
 
     def __init__(self) -> None:

@@ -32,6 +32,14 @@ PRIVILEGES: dict[str, int] = {'USER': 2, 'OPERATOR': 3, 'ADMINISTRATOR': 4}
 #: Cipher suites (IPMI v2.0 table 22-20) that are supported, best first.
 SUITES: tuple[int, ...] = (17, 3)
 
+#: What to do with a console that a session of somebody else has.
+STEAL: tuple[str, ...] = ('never', 'once')
+
+#: What some BMCs need and do not show (doc/source/admin/quirks.rst).
+WORKAROUNDS: tuple[str, ...] = (
+    'alerts-deferred', 'deassert-handshake', 'ignore-sol-port',
+    'silent-copies', 'skip-sequence', 'unencrypted')
+
 MAX_USERNAME = 16       # bytes, IPMI v2.0 table 13-11
 MAX_PASSWORD = 20       # bytes, IPMI v2.0 section 22.30
 MAX_KG = 20             # bytes, IPMI v2.0 section 22.25
@@ -100,6 +108,9 @@ class ConsoleSpec:
     :param kg: the BMC's key Kg as hexadecimal digits, or '' for none.
     :param privilege: one of PRIVILEGES.
     :param suites: cipher suites to try, in this order; of SUITES.
+    :param steal: 'once' to end, at a start, the session of somebody else
+        that has the console; 'never' to wait for its end.
+    :param workarounds: what the BMC needs; of WORKAROUNDS.
     :param tcp_host: local address to listen on.
     :param tcp_port: TCP port to listen on.
     """
@@ -115,6 +126,8 @@ class ConsoleSpec:
     kg: str = dataclasses.field(default='', repr=False)
     privilege: str = 'ADMINISTRATOR'
     suites: tuple[int, ...] = SUITES
+    steal: str = 'never'
+    workarounds: tuple[str, ...] = ()
     tcp_host: str
     tcp_port: int
 
@@ -166,6 +179,13 @@ class ConsoleSpec:
             raise exception.SpecError(
                 'suites', f'must be of {", ".join(map(str, SUITES))}')
 
+        if self.steal not in STEAL:
+            raise exception.SpecError(
+                'steal', f'must be one of {", ".join(STEAL)}')
+        if any(word not in WORKAROUNDS for word in self.workarounds):
+            raise exception.SpecError(
+                'workarounds', f'must be of {", ".join(WORKAROUNDS)}')
+
     @property
     def bmc(self) -> str:
         """``HOST:PORT`` of the BMC."""
@@ -193,10 +213,11 @@ class ConsoleSpec:
         if unknown:
             raise exception.SpecError(unknown[0][:64], 'is not a known field')
         values = dict(data)
-        suites = values.get('suites', SUITES)
-        if not isinstance(suites, (list, tuple)):
-            raise exception.SpecError('suites', 'is not a list')
-        values['suites'] = tuple(suites)
+        for name, default in (('suites', SUITES), ('workarounds', ())):
+            value = values.get(name, default)
+            if not isinstance(value, (list, tuple)):
+                raise exception.SpecError(name, 'is not a list')
+            values[name] = tuple(value)
         try:
             return cls(**values)
         except TypeError:

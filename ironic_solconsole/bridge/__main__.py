@@ -31,6 +31,7 @@ import typing
 
 from ironic_solconsole import control
 from ironic_solconsole.bridge import service as bridge_service
+from ironic_solconsole.bridge import watchdog
 from ironic_solconsole.bridge import wire
 
 
@@ -84,7 +85,11 @@ async def run(control_fd: int) -> None:
     """Serve until the conductor is gone or SIGTERM comes."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
-    service = bridge_service.Service()
+
+    def tell(event: control.Event) -> None:
+        conductor.send_event(event)
+
+    service = bridge_service.Service(tell)
 
     def made(connection: wire.Connection) -> bool:
         return True
@@ -128,7 +133,9 @@ def main(argv: typing.Sequence[str] | None = None) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_descriptor_limit()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
-    asyncio.run(run(args.control_fd))
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(
+            watchdog.WatchedSelector())) as runner:
+        runner.run(run(args.control_fd))
 
 
 if __name__ == '__main__':

@@ -18,13 +18,17 @@ what was typed at a dead console must not reach the host later.
 """
 
 import asyncio
+import collections.abc
 import datetime
 import logging
 import typing
 
 from ironic_solconsole import spec as console_spec
 from ironic_solconsole.bridge import listener as console_listener
+from ironic_solconsole.bridge import notices
+from ironic_solconsole.sol import connection as sol_connection
 from ironic_solconsole.sol import link as sol_link
+from ironic_solconsole.sol import payload as sol_payload
 from ironic_solconsole.sol import session as sol_session
 
 LOG = logging.getLogger(__name__)
@@ -53,12 +57,20 @@ def target_of(spec: console_spec.ConsoleSpec) -> sol_session.Target:
         suites=spec.suites)
 
 
+def workarounds_of(
+        spec: console_spec.ConsoleSpec) -> frozenset[sol_payload.Workaround]:
+    """The workarounds of a spec, as the link takes them."""
+    return frozenset(map(sol_payload.Workaround, spec.workarounds))
+
+
 class Console:
     """A console that is open.
 
     :param spec: the node, its BMC and its TCP endpoint.
     :param limits: the options of this bridge.
     :param login_slots: bounds the logins that run at a time.
+    :param memory: what an earlier console of the node left.
+    :param on_memory: called when that changed.
     :param predecessor: an earlier console of the node that may still be
         logging out; the link waits for it, or it would find itself locked
         out by its own session.
@@ -67,9 +79,13 @@ class Console:
 
     def __init__(self, spec: console_spec.ConsoleSpec, limits: Limits,
                  login_slots: asyncio.Semaphore,
+                 memory: sol_link.LinkMemory,
+                 on_memory: collections.abc.Callable[['Console'], None],
                  predecessor: 'Console | None' = None) -> None:
         self.spec = spec
         self._limits = limits
+        self._on_memory = on_memory
+        self._notice = ''
         #: In the order in which they may give input.
         self._viewers: dict[console_listener.Viewer, None] = {}
         self._closed = False
@@ -77,9 +93,11 @@ class Console:
         self.bytes_in = 0
         self.bytes_out = 0
         self._listener = self._listen(spec)
-        self._link = sol_link.Link(
+        self._link = sol_connection.Link(
             target_of(spec), self, login_slots=login_slots,
-            keepalive_interval=limits.keepalive_interval, node=spec.node)
+            keepalive_interval=limits.keepalive_interval, node=spec.node,
+            memory=memory, workarounds=workarounds_of(spec),
+            steal=spec.steal == 'once')
         self._link.start(predecessor._link if predecessor else None)
 
     def _listen(self, spec: console_spec.ConsoleSpec,
@@ -101,9 +119,21 @@ class Console:
         self.spec = spec
         if old.instance_uuid != spec.instance_uuid:
             self._dismiss('the node was given to another instance')
-        target = target_of(spec)
-        if target != self._link.target:
-            self._link.update(target)
+            self._link.drop_input()
+        target, workarounds = target_of(spec), workarounds_of(spec)
+        if (target, workarounds) != (
+                self._link.target, self._link.workarounds):
+            self._link.update(target, workarounds)
+
+    @property
+    def link(self) -> sol_connection.Link:
+        """The link to the BMC."""
+        return self._link
+
+    @property
+    def memory(self) -> sol_link.LinkMemory:
+        """What a successor must know."""
+        return self._link.memory
 
     async def wait_settled(self, timeout: float) -> None:
         """Wait for the link's first verdict, at most so many seconds."""
@@ -121,7 +151,8 @@ class Console:
         await self._link.wait_closed()
 
     def _dismiss(self, notice: str) -> None:
-        for viewer in self._viewers:
+        viewers, self._viewers = self._viewers, {}
+        for viewer in viewers:
             viewer.close(notice)
 
     def status(self) -> dict[str, typing.Any]:
@@ -136,6 +167,8 @@ class Console:
             'reason': str(link.reason) if link.reason else '',
             'detail': link.detail,
             'since': since.strftime('%Y-%m-%dT%H:%M:%SZ'),
+            'next_try': (None if link.next_try is None
+                         else round(link.next_try, 1)),
             'bmc': self.spec.bmc,
             'url': self.spec.url,
             'viewers': len(self._viewers),
@@ -160,6 +193,9 @@ class Console:
                         len(self._viewers), extra=self._extra)
             return False
         self._viewers[viewer] = None
+        if self._notice:
+            viewer.tell(self._notice)
+        self._link.nudge()
         return True
 
     def viewer_left(self, viewer: console_listener.Viewer) -> None:
@@ -179,6 +215,23 @@ class Console:
 
     def link_changed(self) -> None:
         self._offer_room()
+        if self._closed:
+            return
+        before = self._notice
+        self._notice = notices.of_state(
+            self._link.state, self._link.reason, before)
+        news = self._notice or (
+            notices.CONNECTED if before
+            and self._link.state is sol_link.LinkState.CONNECTED else '')
+        if news and news != before:
+            for viewer in self._viewers:
+                viewer.tell(news)
+
+    def link_memory_changed(self) -> None:
+        self._on_memory(self)
+
+    def link_wanted(self) -> bool:
+        return bool(self._viewers)
 
     def link_input_accepted(self, count: int) -> None:
         self.bytes_in += count

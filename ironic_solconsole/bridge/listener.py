@@ -128,6 +128,15 @@ class Viewer(asyncio.BufferedProtocol):
         else:
             self._transport.write(data)
 
+    def tell(self, notice: str) -> None:
+        """A notice on a line of its own, unless the viewer is behind.
+
+        :param notice: a sentence without its end, with no control
+            characters and nothing that a tenant may not know.
+        """
+        if self._transport is not None and not self._missed:
+            self._transport.write(f'\r\n[solconsole: {notice}]\r\n'.encode())
+
     def offer_room(self) -> bool:
         """Give the console what it could not take before.
 
@@ -153,6 +162,8 @@ class Viewer(asyncio.BufferedProtocol):
         transport, self._transport = self._transport, None
         if transport is None:
             return
+        self._attached = False
+        self._untaken = b''
         if transport.get_write_buffer_size():
             # Output of a console that is closed must not pass any more.
             transport.abort()

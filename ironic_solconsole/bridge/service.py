@@ -18,12 +18,15 @@ to the conductor's own user only.
 """
 
 import asyncio
+import collections
+import collections.abc
 import contextlib
 import logging
 import os
 import pathlib
 import socket
 import struct
+import time
 import typing
 
 from ironic_solconsole import control
@@ -32,6 +35,7 @@ from ironic_solconsole import spec as console_spec
 from ironic_solconsole.bridge import console as bridge_console
 from ironic_solconsole.bridge import listener as bridge_listener
 from ironic_solconsole.bridge import wire
+from ironic_solconsole.sol import link as sol_link
 
 LOG = logging.getLogger(__name__)
 
@@ -40,6 +44,8 @@ LOG = logging.getLogger(__name__)
 SHUTDOWN_TIMEOUT = 1.5
 
 MAX_WAIT = 30.0             # seconds an open may be asked to wait
+MAX_RELEASE = 31 * 24 * 3600.0      # seconds
+MAX_MEMORIES = 16384        # nodes, open or closed
 MAX_CLIENTS = 64            # command-line clients at a time
 _SUN_PATH = 107             # bytes, unix(7), less the end mark
 
@@ -67,11 +73,19 @@ def _text(args: control.Json, name: str) -> str:
 
 
 class Service:
-    """The consoles of this process."""
+    """The consoles of this process.
 
-    def __init__(self) -> None:
+    :param tell: gives an event to the conductor.
+    """
+
+    def __init__(
+            self, tell: collections.abc.Callable[[control.Event], object],
+            ) -> None:
+        self._tell = tell
         self._consoles: dict[str, bridge_console.Console] = {}
         self._leaving: dict[str, bridge_console.Console] = {}
+        self._memories: collections.OrderedDict[
+            str, sol_link.LinkMemory] = collections.OrderedDict()
         self._tasks: set[asyncio.Task[None]] = set()
         self._limits: bridge_console.Limits | None = None
         self._login_slots = asyncio.Semaphore(1)
@@ -86,8 +100,13 @@ class Service:
             'list': self._list,
             'show': self._show,
             'ping': self._ping,
+            'release': self._release,
+            'resume': self._resume,
+            'retry': self._retry,
+            'steal': self._steal,
         }
-        self._client_verbs = {'list', 'show', 'ping'}
+        self._client_verbs = {
+            'list', 'show', 'ping', 'release', 'resume', 'retry', 'steal'}
 
     # -- answering -------------------------------------------------------
 
@@ -142,6 +161,10 @@ class Service:
     async def _open(self, args: control.Json) -> control.Json:
         wait = _number(args, 'wait', 0, MAX_WAIT)
         spec = console_spec.ConsoleSpec.from_json(args.get('spec'))
+        if 'memory' in args:
+            # A bridge that has been there longer knows better.
+            self._memories.setdefault(
+                spec.node, sol_link.LinkMemory.from_json(args['memory']))
         try:
             console = self._opened(spec)
         except exception.PortInUse as error:
@@ -159,11 +182,20 @@ class Service:
         if console is not None:
             console.update(spec)
         else:
+            memory = self._memories.setdefault(
+                spec.node, sol_link.LinkMemory())
+            self._memories.move_to_end(spec.node)
+            if len(self._memories) > MAX_MEMORIES:
+                self._memories.popitem(last=False)
             console = bridge_console.Console(
-                spec, self._limits, self._login_slots,
-                self._leaving.get(spec.node))
+                spec, self._limits, self._login_slots, memory,
+                self._memory_changed, self._leaving.get(spec.node))
             self._consoles[spec.node] = console
         return console
+
+    def _memory_changed(self, console: bridge_console.Console) -> None:
+        self._tell(control.Event('memory', {
+            'node': console.spec.node, 'memory': console.memory.to_json()}))
 
     async def _close(self, args: control.Json) -> control.Json:
         console = self._consoles.pop(_text(args, 'node'), None)
@@ -190,17 +222,39 @@ class Service:
         return {'consoles': [
             console.status() for console in self._consoles.values()]}
 
-    async def _show(self, args: control.Json) -> control.Json:
+    def _find(self, args: control.Json) -> bridge_console.Console:
         wanted = _text(args, 'node')
-        console = self._consoles.get(wanted)
-        if console is None:
-            for console in self._consoles.values():
-                if console.spec.name == wanted:
-                    break
-            else:
-                raise exception.RequestRefused(
-                    'no-such-console', f'{wanted[:255]!r} has no console in '
-                    'this process')
+        found = self._consoles.get(wanted) or next(
+            (console for console in self._consoles.values()
+             if console.spec.name == wanted), None)
+        if found is None:
+            raise exception.RequestRefused(
+                'no-such-console', f'{wanted[:255]!r} has no console in this '
+                'process')
+        return found
+
+    async def _show(self, args: control.Json) -> control.Json:
+        return self._find(args).status()
+
+    async def _release(self, args: control.Json) -> control.Json:
+        console = self._find(args)
+        seconds = _number(args, 'seconds', 0, MAX_RELEASE)
+        console.link.release(time.time() + seconds if seconds else 0.0)
+        return console.status()
+
+    async def _resume(self, args: control.Json) -> control.Json:
+        console = self._find(args)
+        console.link.resume()
+        return console.status()
+
+    async def _retry(self, args: control.Json) -> control.Json:
+        console = self._find(args)
+        console.link.retry()
+        return console.status()
+
+    async def _steal(self, args: control.Json) -> control.Json:
+        console = self._find(args)
+        console.link.steal()
         return console.status()
 
     async def _ping(self, args: control.Json) -> control.Json:

@@ -22,6 +22,7 @@ answers is not read from either.
 import asyncio
 import collections.abc
 import logging
+import traceback
 import typing
 
 from ironic_solconsole import control
@@ -117,8 +118,12 @@ class Connection(asyncio.Protocol):
         except exception.SpecError as error:
             self._refuse(request.id, 'bad-spec', str(error))
         except Exception as error:
-            LOG.exception('Request %r failed.', request.verb[:64])
-            self._refuse(request.id, 'internal', f'internal error: {error!r}')
+            # Its words may repeat a value, and a value may be a password.
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            LOG.error('Request %r failed: %s at %s:%s.', request.verb[:64],
+                      type(error).__name__, where.filename, where.lineno)
+            self._refuse(request.id, 'internal',
+                         f'internal error ({type(error).__name__})')
         else:
             self._send(control.Reply(request.id, result))
 

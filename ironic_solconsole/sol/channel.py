@@ -82,6 +82,22 @@ BREAK_TRIES = 5
 #: How often the empty packet is sent again, before it is left unanswered.
 EMPTY_RETRIES = 2
 
+#: After how many retries a packet is cut, or refusals in a row packets
+#: become shorter: some BMCs take less than they say.
+SHRINK_AFTER = 3
+
+#: What every BMC takes; packets do not become shorter.
+FEW_CHARACTERS = 16
+
+#: After how many packets that were taken whole they become longer again.
+GROW_AFTER = 16
+
+#: After how many retries the number behind the packet is tried with it.
+PROBE_AFTER = 5
+
+#: After how many retries a packet gets a new number, where that is wanted.
+SKIP_AFTER = 3
+
 #: Seconds before input that the BMC refused is offered again; doubled with
 #: each refusal in a row, up to ``max_retry``.
 FIRST_HOLD = 0.05
@@ -217,23 +233,34 @@ class SolChannel:
     :param retries: how often a packet is sent again before the BMC is
         given up. The defaults allow 7.75 s: more than a network takes to
         converge, less than it takes a BMC to drop a session.
+    :param skip_sequence: whether a packet that is not acknowledged goes out
+        under the next number from its third retry on: for BMCs whose count
+        of our packets gets stuck. Others could take its bytes twice.
+    :param silent_copies: whether the BMC does not answer a copy of what it
+        has taken, as OpenBMC: the number behind a packet is then tried with
+        it. With others the packet would be taken for accepted if that one
+        got through and all copies of the packet were lost.
     :raises: ValueError if first_sequence is not 1 to 15.
     """
 
     __slots__ = (
         '_accepted', '_acks', '_behind', '_behind_copies', '_break_tries',
         '_breaks', '_characters', '_count_sent', '_due', '_events',
-        '_first_retry', '_front', '_hold', '_kind', '_last', '_last_data',
-        '_last_status', '_max_pending', '_max_retry', '_number', '_packet',
-        '_paused', '_queue', '_retries', '_retry_after', '_rode', '_to_send',
-        '_tries', '_unanswered', 'breaks_accepted', 'breaks_dropped',
-        'bytes_accepted', 'bytes_dropped', 'bytes_received', 'deferred',
-        'duplicates', 'gaps', 'malformed', 'nacks', 'out_of_order', 'overruns',
-        'restarts', 'retries_sent', 'state', 'stray_acks', 'unavailable')
+        '_first_retry', '_front', '_full_takes', '_hold', '_kind', '_last',
+        '_last_data', '_last_status', '_max_pending', '_max_retry',
+        '_most_characters', '_number', '_packet', '_paused', '_probing',
+        '_queue', '_refusals', '_retries', '_retry_after', '_rode', '_shrunk',
+        '_silent_copies', '_skip_sequence', '_to_send', '_tries',
+        '_unanswered', 'breaks_accepted', 'breaks_dropped', 'bytes_accepted',
+        'bytes_dropped', 'bytes_received', 'deferred', 'duplicates', 'gaps',
+        'malformed', 'nacks', 'out_of_order', 'overruns', 'restarts',
+        'retries_sent', 'state', 'stray_acks', 'unavailable')
 
     def __init__(self, *, first_sequence: int = 1,
                  max_pending: int = 64 * 1024, first_retry: float = 0.25,
-                 max_retry: float = 1.0, retries: int = 8) -> None:
+                 max_retry: float = 1.0, retries: int = 8,
+                 skip_sequence: bool = False,
+                 silent_copies: bool = False) -> None:
         if not 1 <= first_sequence <= 15:
             raise ValueError(
                 f'first_sequence is {first_sequence}, must be 1 to 15')
@@ -241,6 +268,8 @@ class SolChannel:
         self._first_retry = first_retry
         self._max_retry = max_retry
         self._retries = retries
+        self._skip_sequence = skip_sequence
+        self._silent_copies = silent_copies
 
         self.state = State.OPENING
         #: Whether the BMC says that it cannot reach the serial port.
@@ -256,6 +285,10 @@ class SolChannel:
         self._breaks: collections.deque[int] = collections.deque()
         self._break_tries = 0               # of the first break
         self._characters = FALLBACK_CHARACTERS
+        self._most_characters = FALLBACK_CHARACTERS
+        self._refusals = 0                  # in a row, with nothing taken
+        self._full_takes = 0                # in a row
+        self._shrunk = False                # before
 
         # The last packet sent.
         self._number = (first_sequence + 13) % 15 + 1
@@ -265,6 +298,7 @@ class SolChannel:
         self._accepted = 0                  # how many the BMC has taken
         self._unanswered = False
         self._to_send = False               # to be given out (again)
+        self._probing = False               # with an empty one behind it
         self._tries = 0
         self._retry_after = first_retry
         self._hold = 0.0
@@ -308,6 +342,7 @@ class SolChannel:
         if self.state is State.OPENING:
             self.state = State.OPEN
             self._characters = characters_per_packet(inbound_size)
+            self._most_characters = self._characters
             self._send_packet(_EMPTY, 0, now)
 
     def receive_data(self, payload: bytes, now: float) -> None:
@@ -350,6 +385,9 @@ class SolChannel:
                 # A retry repeats the acknowledgment that rode on its first
                 # copy; by now the number may be in use for the next round.
                 self.stray_acks += 1
+            elif (self._probing and self._unanswered
+                    and acked == self._number % 15 + 1):
+                self._probe_answered(now)
             elif acked == self._number and self._due is not None:
                 self._answered(payload[2], status, now)
             else:
@@ -392,6 +430,23 @@ class SolChannel:
         self._send_next(now)
         return True
 
+    def drop_input(self, why: str) -> None:
+        """Give up all input but the packet that is on its way.
+
+        :param why: the reason, in words that can end a sentence.
+        """
+        kept = self._count_sent - self._accepted if self._unanswered else 0
+        kept_breaks = int(self._unanswered and self._kind == _BREAK)
+        count = len(self._queue) - kept
+        breaks = len(self._breaks) - kept_breaks
+        if count or breaks:
+            del self._queue[kept:]
+            for _ in range(breaks):
+                self._breaks.pop()
+            self.bytes_dropped += count
+            self.breaks_dropped += breaks
+            self._events.append(InputDropped(count, why, breaks))
+
     def pause_receiving(self) -> None:
         """Take no more of the host's output.
 
@@ -431,6 +486,9 @@ class SolChannel:
         if self._to_send:
             self._to_send = False
             payloads.append(self._packet)
+            if self._probing:
+                payloads.append(bytes((
+                    self._number % 15 + 1, 0, 0, OPERATION_NONE)))
         return payloads
 
     @property
@@ -468,6 +526,7 @@ class SolChannel:
                             else min(self._retries, EMPTY_RETRIES)):
             self._tries += 1
             self.retries_sent += 1
+            self._insist()
             self._to_send = True
             self._retry_after = min(2 * self._retry_after, self._max_retry)
             self._due = now + self._retry_after
@@ -586,9 +645,65 @@ class SolChannel:
         self._accepted = 0
         self._unanswered = True
         self._to_send = True
+        self._probing = False
         self._tries = 0
         self._retry_after = self._first_retry
         self._due = now + self._first_retry
+
+    def _insist(self) -> None:
+        """Change what plain repeating does not get through."""
+        if self._kind == _EMPTY:
+            return
+        if self._skip_sequence:
+            if self._tries >= SKIP_AFTER:
+                self._number = self._number % 15 + 1
+                self._packet = bytes([self._number]) + self._packet[1:]
+            return
+        if self._tries >= SHRINK_AFTER:
+            # A BMC may drop what is longer than it really takes. If it had
+            # taken all and its answer was lost, it will say so.
+            sent = len(self._packet) - HEADER_SIZE
+            if sent > FEW_CHARACTERS:
+                self._shrink(sent)
+                self._packet = self._packet[:HEADER_SIZE + self._characters]
+        if self._silent_copies and self._tries >= PROBE_AFTER:
+            # One lost answer would end the link. The number behind is
+            # answered by a BMC that has taken this one.
+            self._probing = True
+
+    def _shrink(self, size: int) -> None:
+        """Send shorter packets than one that was not taken."""
+        self._characters = max(FEW_CHARACTERS, size // 2)
+        if self._shrunk:
+            self._most_characters = self._characters
+        self._shrunk = True
+        self._refusals = self._full_takes = 0
+
+    def _note_taking(self, refused: bool) -> None:
+        """Learn from an answer how long packets should be."""
+        if not self._accepted:
+            self._full_takes = 0
+            self._refusals += 1
+            if (self._refusals >= SHRINK_AFTER
+                    and self._count_sent > FEW_CHARACTERS):
+                self._shrink(self._count_sent)
+            return
+        self._refusals = 0
+        if refused or self._accepted < self._count_sent:
+            self._full_takes = 0
+        elif self._characters < self._most_characters:
+            self._full_takes += 1
+            if self._full_takes >= GROW_AFTER:
+                self._full_takes = 0
+                self._characters = min(
+                    2 * self._characters, self._most_characters)
+
+    def _probe_answered(self, now: float) -> None:
+        """The BMC has answered the number behind the packet, which it
+        would not if it had not taken the packet."""
+        self._number = self._number % 15 + 1
+        self._probing = False
+        self._answered(self._count_sent, 0, now)
 
     def _answered(self, count: int, status: int, now: float) -> None:
         """The BMC has answered the last packet, perhaps not for the first
@@ -613,6 +728,8 @@ class SolChannel:
             self.bytes_accepted += more
             self._events.append(InputAccepted(more))
         rest = self._count_sent - self._accepted
+        if first and self._kind == _CHARACTERS:
+            self._note_taking(refused)
         if status & STATUS_UNAVAILABLE and (refused or rest):
             # What was typed at a host that is off must not reach its boot
             # loader when it is on again.
@@ -640,7 +757,11 @@ class SolChannel:
         else:
             self._hold = 0.0
             self._due = None
-            self._send_next(now)
+            if self._probing:
+                # Its number may be used up or not: use it up.
+                self._send_packet(_EMPTY, 0, now)
+            else:
+                self._send_next(now)
 
     def _drop(self, count: int, breaks: int, why: str) -> None:
         """Give up input from the head of the queue."""

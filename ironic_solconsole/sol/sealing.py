@@ -75,7 +75,7 @@ class Sealing:
     __slots__ = (
         '_aes', '_code_size', '_decryptor', '_digest', '_encryptor',
         '_highest', '_k1', '_local_id', '_remote_id', '_seen', '_sol',
-        'dropped', 'sequence')
+        'dropped', 'encrypt_sol', 'sequence')
 
     def __init__(self, *, k1: bytes, aes_key: bytes, digest: str,
                  code_size: int, local_id: int, remote_id: int) -> None:
@@ -87,6 +87,8 @@ class Sealing:
         self._highest = 0
         self._seen = 0
         self._sol = 0
+        #: Whether SOL was activated with encryption (table 24-2).
+        self.encrypt_sol = True
         #: Sequence number of the last packet sealed.
         self.sequence = 0
         #: How many packets were dropped, by the reason.
@@ -112,11 +114,15 @@ class Sealing:
         :param payload_type: PAYLOAD_IPMI or PAYLOAD_SOL.
         """
         self.sequence += 1
-        body = self._encryptor.update(
-            bytes(_BLOCK) + payload + _PADS[-(len(payload) + 1) % _BLOCK])
+        kind = payload_type | _AUTHENTICATED
+        body = payload
+        if self.encrypt_sol or payload_type != PAYLOAD_SOL:
+            kind |= _ENCRYPTED
+            body = self._encryptor.update(
+                bytes(_BLOCK) + payload
+                + _PADS[-(len(payload) + 1) % _BLOCK])
         packet = _HEADER.pack(
-            _START, payload_type | _AUTHENTICATED | _ENCRYPTED,
-            self._remote_id, self.sequence, len(body)) + body
+            _START, kind, self._remote_id, self.sequence, len(body)) + body
         packet += _TRAILERS[-(len(packet) + 2) % 4]
         return packet + hmac.digest(
             self._k1, packet[4:], self._digest)[:self._code_size]
@@ -128,14 +134,16 @@ class Sealing:
             it is counted in ``dropped``.
         """
         end = len(packet) - self._code_size
-        if end < _HEADER_SIZE + 2 * _BLOCK + 2:
+        if end < _HEADER_SIZE + 2:
             return self._drop(Dropped.MALFORMED)
         start, kind, session, sequence, size = _HEADER.unpack_from(packet)
         if session != self._local_id:
             return self._drop(Dropped.FOREIGN)
-        if (start != _START or kind < _AUTHENTICATED | _ENCRYPTED
-                or size % _BLOCK or size < 2 * _BLOCK
-                or _HEADER_SIZE + size > end - 2):
+        plain_sol = kind == _AUTHENTICATED | PAYLOAD_SOL
+        if (start != _START or _HEADER_SIZE + size > end - 2
+                or (self.encrypt_sol if plain_sol else
+                    kind < _AUTHENTICATED | _ENCRYPTED
+                    or size % _BLOCK or size < 2 * _BLOCK)):
             return self._drop(Dropped.MALFORMED)
         if not hmac.compare_digest(packet[end:], hmac.digest(
                 self._k1, packet[4:end], self._digest)[:self._code_size]):
@@ -143,6 +151,8 @@ class Sealing:
         kind &= _TYPE
         if not self._is_new(kind, sequence):
             return self._drop(Dropped.REPLAYED)
+        if plain_sol:
+            return kind, packet[_HEADER_SIZE:_HEADER_SIZE + size]
         # The vector goes in as a block before: it comes out as 16 bytes of
         # no use, and leaves the right block to be chained on.
         plain = self._decryptor.update(

@@ -93,8 +93,19 @@ _SUITE_REFUSED = {0x03, 0x04, 0x05, 0x06, 0x07, 0x10, 0x11, 0x12}
 #: RMCP header, IPMI v2.0 section 13.1.3: version 6, class 7 is IPMI.
 _RMCP = b'\x06\x00\xff\x07'
 
+#: NetFn Transport, command SOL Activating (IPMI v2.0 section 26.1): a BMC
+#: tells that somebody activates SOL. OpenBMC sends it to the session that
+#: loses the console, in place of the deactivating flag.
+_SOL_ACTIVATING = (0x0c, 0x20)
+
 _FIRST_RETRY = 0.5          # seconds; a management network answers in ms
+_HURRY = 0.12               # seconds, where there is little time left
 _MAX_RETRY = 5.0            # seconds
+_RAKP_1_TRIES = 3           # unanswered ones that are no chance any more
+_PATIENCE = 3.0             # seconds for a command, or twice a BMC's pace
+#: Nothing is authenticated before RAKP 2, and errors never are: seconds for
+#: which a refusal may be a forgery that the true answer follows.
+_FORGERY_GRACE = 0.3
 _DATAGRAMS_A_WAKEUP = 32    # so that one BMC cannot hold up the others
 _MAX_DATAGRAM = 2048        # bytes; an RMCP+ SOL packet has under 350
 _RECEIVE_BUFFER = 256 * 1024    # bytes of kernel buffer for a socket
@@ -173,18 +184,22 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
             self, target: Target, loop: asyncio.AbstractEventLoop,
             transmit: collections.abc.Callable[[bytes], None],
             on_login: collections.abc.Callable[[LinkError | None], None],
-            on_sol: collections.abc.Callable[[bytes], None]) -> None:
+            on_sol: collections.abc.Callable[[bytes], None],
+            on_notice: collections.abc.Callable[[], None]) -> None:
         self._target = target
         self._loop = loop
         self._transmit = transmit
         self._on_login = on_login
         self._on_sol = on_sol
+        self._on_notice = on_notice
         self._suites = collections.deque(target.suites)
         self._timer: asyncio.TimerHandle | None = None
+        self._refusal: asyncio.TimerHandle | None = None
         self._first_retry = _FIRST_RETRY
         self._retry = _FIRST_RETRY
         self._first_sent = 0.0
         self._sealing: sealing.Sealing | None = None
+        self._unanswered_rakp_1 = 0
         self.answered = False
         self.malformed = 0
         self.lastpayload = None
@@ -240,7 +255,12 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         if kind == sealing.PAYLOAD_SOL:
             self._on_sol(payload)
         elif kind == sealing.PAYLOAD_IPMI:
-            self._parse(lambda: self._parse_ipmi_payload(bytearray(payload)))
+            if len(payload) >= 6 and (
+                    payload[1] >> 2, payload[5]) == _SOL_ACTIVATING:
+                self._on_notice()
+            else:
+                self._parse(
+                    lambda: self._parse_ipmi_payload(bytearray(payload)))
 
     def _parse(self, parser: collections.abc.Callable[[], object]) -> None:
         try:
@@ -260,9 +280,9 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def start_command(
             self, netfn: int, command: int, data: bytes,
             callback: collections.abc.Callable[[Answer], None],
-            retry: bool = True) -> None:
+            retry: bool = True, hurry: bool = False) -> None:
         """Send a command; one at a time is the caller's duty."""
-        self._retry = self._first_retry
+        self._retry = _HURRY if hurry else self._first_retry
         self.ipmicallback = lambda response: callback(
             Answer(response['code'], bytes(response['data'])))
         self._first_sent = self._loop.time()
@@ -278,6 +298,7 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def end(self) -> None:
         """Send nothing more and accept nothing more."""
         self.forget_command()
+        self._doubt_no_more()
         self._sealing = None
         self.sessioncontext = None
 
@@ -318,6 +339,7 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
                      timeout: float | None = None) -> None:
         if self.sequencenumber:     # 0 is for packets outside a session
             self.sequencenumber += 1
+        self._doubt_no_more()
         self._transmit(bytes(self.netpacket))
         if retry:
             self._arm_timer()
@@ -344,6 +366,17 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         elif self.sessioncontext in ('EXPECTINGRAKP2', 'EXPECTINGRAKP4'):
             # BMCs do not take RAKP 1 or 3 twice. The session may be up on
             # the BMC's side if only RAKP 4 was lost: give its slot back.
+            if self.sessioncontext == 'EXPECTINGRAKP2':
+                self._unanswered_rakp_1 += 1
+            if self._unanswered_rakp_1 >= _RAKP_1_TRIES:
+                # Some BMCs are silent to whom they do not know or have
+                # locked out; to go on asking would keep the lock shut.
+                self._refused(LinkError(
+                    Reason.BAD_CREDENTIALS,
+                    f'the BMC answers Open Session, but left '
+                    f'{_RAKP_1_TRIES} RAKP 1 unanswered, as for an account '
+                    'that is unknown or locked'))
+                return
             self.give_up_login()
             self._restart()
         else:
@@ -353,6 +386,7 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def give_up_login(self) -> None:
         """Leave no session behind if only RAKP 4 is still to come."""
         if self.sessioncontext == 'EXPECTINGRAKP4':
+            self.sessioncontext = None
             self._close_pending()
 
     def _close_pending(self) -> None:
@@ -445,6 +479,7 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
 
     def _req_priv_level(self) -> None:
         # pyghmi waits for the answer in a nested loop.
+        self._doubt_no_more()
         self.logged = 1
         self.logging = False
         self._sealing = sealing.Sealing(
@@ -475,18 +510,33 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def onlogon(self, parameter: dict[str, typing.Any]) -> None:
         # Only pyghmi's own checks of RAKP 2 and 4 still end here.
         if self.sessioncontext == 'FAILED':
+            self.sessioncontext = 'EXPECTINGRAKP2'
             self._fail(LinkError(
                 Reason.BAD_CREDENTIALS,
                 'the BMC\'s RAKP 2 does not fit the password'))
         else:
-            self._close_pending()
             self._fail(LinkError(
                 Reason.BAD_CREDENTIALS,
                 'the BMC\'s RAKP 4 does not fit the key Kg'))
 
     def _fail(self, error: LinkError) -> None:
+        """The BMC refuses, or somebody in its name: see what follows."""
+        if self._sealing is not None:
+            self._refused(error)
+        elif self._refusal is None:
+            self._refusal = self._loop.call_later(
+                _FORGERY_GRACE, self._refused, error)
+
+    def _doubt_no_more(self) -> None:
+        if self._refusal is not None:
+            self._refusal.cancel()
+            self._refusal = None
+
+    def _refused(self, error: LinkError) -> None:
+        self._doubt_no_more()
         self._cancel_timer()
         self.lastpayload = None
+        self.give_up_login()
         self._on_login(error)
 
     def logout(self, sessionok: bool = True) -> dict[str, bool]:
@@ -498,6 +548,11 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         self.broken = True
 
     @property
+    def patience(self) -> float:
+        """Seconds to wait for an answer of this BMC."""
+        return max(_PATIENCE, 2 * self._first_retry)
+
+    @property
     def established(self) -> bool:
         """Whether the BMC has let us in."""
         return self._sealing is not None
@@ -506,6 +561,11 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def suite(self) -> int:
         """The cipher suite in use or proposed now."""
         return self._suites[0]
+
+    def encrypt_sol(self, encrypt: bool) -> None:
+        """Whether SOL packets are encrypted, as the activation asked."""
+        if self._sealing is not None:
+            self._sealing.encrypt_sol = encrypt
 
 
 async def resolve(address: str, port: int, timeout: float) -> tuple[
@@ -549,18 +609,24 @@ class Session:
     :param target: the BMC and the account.
     :param on_sol: called with each SOL payload that the BMC sends, from
         the moment of the login on.
+    :param on_notice: called when the BMC tells unasked that somebody
+        activates SOL.
     """
 
     def __init__(self, target: Target,
-                 on_sol: collections.abc.Callable[[bytes], None]) -> None:
+                 on_sol: collections.abc.Callable[[bytes], None],
+                 on_notice: collections.abc.Callable[[], None]) -> None:
         self.target = target
         self._on_sol = on_sol
+        self._on_notice = on_notice
         self._loop = asyncio.get_running_loop()
         self._socket: socket.socket | None = None
         self._wire: _Wire | None = None
         self._login: asyncio.Future[None] | None = None
         self._refused = 0
         self._command = asyncio.Lock()
+        #: Commands that the BMC leaves unanswered while it answers others.
+        self.unanswered: set[int] = set()
 
     @property
     def session_id(self) -> int:
@@ -598,7 +664,7 @@ class Session:
         login = self._login = self._loop.create_future()
         self._wire = wire = _Wire(
             target, self._loop, self._transmit, self._login_ended,
-            self._on_sol)
+            self._on_sol, self._on_notice)
         self._loop.add_reader(sock.fileno(), self._readable)
         wire.begin()
         try:
@@ -624,6 +690,11 @@ class Session:
         else:
             self._login.set_exception(error)
 
+    def encrypt_sol(self, encrypt: bool) -> None:
+        """Whether SOL packets are encrypted, as the activation asked."""
+        if self._wire is not None:
+            self._wire.encrypt_sol(encrypt)
+
     def _transmit(self, packet: bytes) -> None:
         if self._socket is None:
             return
@@ -648,7 +719,7 @@ class Session:
     def _readable(self) -> None:
         for _ in range(_DATAGRAMS_A_WAKEUP):
             if self._socket is None or self._wire is None:
-                return
+                return      # closed by what it said before
             try:
                 datagram = self._socket.recv(_MAX_DATAGRAM)
             except (BlockingIOError, InterruptedError):
@@ -664,13 +735,17 @@ class Session:
             self._wire.send_sol(payload)
 
     async def command(self, netfn: int, command: int, data: bytes = b'',
-                      timeout: float = 4.0) -> Answer:
+                      timeout: float = 0.0, hurry: bool = False) -> Answer:
         """Ask the BMC, and ask again while it does not answer.
 
-        :param timeout: seconds to wait in all, retries included.
+        :param timeout: seconds to wait in all, retries included; 0 is what
+            the BMC's pace calls for.
+        :param hurry: ask again sooner.
         :returns: completion code and data.
         :raises: LinkError (unreachable) without an answer.
         """
+        if not timeout and self._wire is not None:
+            timeout = self._wire.patience
         try:
             async with asyncio.timeout(timeout), self._command:
                 wire = self._wire
@@ -684,7 +759,8 @@ class Session:
                         answer.set_result(result)
 
                 try:
-                    wire.start_command(netfn, command, data, done)
+                    wire.start_command(
+                        netfn, command, data, done, hurry=hurry)
                     return await answer
                 finally:
                     wire.forget_command()
@@ -704,7 +780,8 @@ class Session:
                 with contextlib.suppress(LinkError):
                     await self.command(
                         NETFN_APP, CMD_CLOSE_SESSION,
-                        struct.pack('<I', self.session_id), timeout)
+                        struct.pack('<I', self.session_id), timeout,
+                        hurry=True)
             elif self._wire is not None:
                 self._wire.give_up_login()
         finally:

@@ -17,6 +17,7 @@ import logging
 
 import pytest
 
+from tests.support import bmc as model
 from tests.support import bridge as bridge_support
 from tests.support import ipmi_sim
 
@@ -69,3 +70,10 @@ def two_bmcs() -> collections.abc.Iterator[list[ipmi_sim.Bmc]]:
     """Two BMCs, each with a host of its own."""
     with ipmi_sim.IpmiSim(2) as simulator:
         yield simulator.bmcs
+
+
+@pytest.fixture
+def model_bmc() -> collections.abc.Iterator[model.ModelBmc]:
+    """A BMC of ours, which can do what ipmi_sim cannot."""
+    with model.ModelBmcs() as (one,):
+        yield one

@@ -35,6 +35,7 @@ import ironic_solconsole
 from ironic_solconsole import control
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
+from tests.support import bmc as model
 from tests.support import ipmi_sim
 from tests.support import ports
 from tests.support import processes
@@ -63,6 +64,18 @@ def make_spec(bmc: ipmi_sim.Bmc | None = None,
     if 'tcp_port' not in values:
         values['tcp_port'] = ports.free_port()
     return console_spec.ConsoleSpec(**values)
+
+
+def model_spec(bmc: model.ModelBmc, **changes: typing.Any
+               ) -> console_spec.ConsoleSpec:
+    """A spec for a node with a BMC of ours.
+
+    :param changes: fields to set otherwise.
+    """
+    return make_spec(**{
+        'address': '127.0.0.1', 'port': bmc.port,
+        'username': model.ADMIN.name, 'password': model.ADMIN.password,
+        **changes})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,6 +117,8 @@ class Bridge:
                         'socket': str(self.socket_path), **options}
         self._soft_files = soft_files
         self.logs: list[LogRecord] = []
+        #: What the bridge wants to be told again by a conductor, by node.
+        self.memories: dict[str, control.Json] = {}
         #: Lines that broke the protocol.
         self.faults: list[str] = []
         #: Refusals of lines that the bridge could not read.
@@ -277,6 +292,9 @@ class Bridge:
         if isinstance(message, control.Event) and message.name == 'log':
             self.logs.append(LogRecord(**message.data))
             return
+        if isinstance(message, control.Event) and message.name == 'memory':
+            self.memories[message.data['node']] = message.data['memory']
+            return
         if isinstance(message, control.Reply):
             with self._mutex:
                 future = self._waiting.pop(message.id, None)
@@ -331,11 +349,16 @@ class Bridge:
 
     # -- verbs --------------------------------------------------------
 
-    def open(self, spec: console_spec.ConsoleSpec, wait: float = 15.0
-             ) -> control.Json:
-        """Open or update a console; gives its status."""
-        return self.request(
-            'open', {'spec': spec.to_json(), 'wait': wait}, wait + 10.0)
+    def open(self, spec: console_spec.ConsoleSpec, wait: float = 15.0,
+             memory: control.Json | None = None) -> control.Json:
+        """Open or update a console; gives its status.
+
+        :param memory: what a bridge before this one knew of the node.
+        """
+        args: control.Json = {'spec': spec.to_json(), 'wait': wait}
+        if memory is not None:
+            args['memory'] = memory
+        return self.request('open', args, wait + 10.0)
 
     def open_all(self, specs: collections.abc.Iterable[
             console_spec.ConsoleSpec], wait: float = 30.0

@@ -26,7 +26,8 @@ GOOD = {
     'node': '0b5b1f0e-6d55-4f0c-8a6b-5a1b8c2d3e4f', 'name': 'n1',
     'instance_uuid': '', 'generation': 'abc', 'address': '192.0.2.1',
     'port': 623, 'username': 'admin', 'password': 'hunter2', 'kg': '0a0B',
-    'privilege': 'OPERATOR', 'suites': (17, 3), 'tcp_host': '192.0.2.9',
+    'privilege': 'OPERATOR', 'suites': (17, 3), 'steal': 'once',
+    'workarounds': ('unencrypted',), 'tcp_host': '192.0.2.9',
     'tcp_port': 10000}
 
 
@@ -70,6 +71,8 @@ def test_it_never_shows_a_secret():
     ('privilege', 'CALLBACK', 'USER, OPERATOR, ADMINISTRATOR'),
     ('suites', (), '17, 3'),
     ('suites', (0,), '17, 3'),
+    ('steal', 'always', 'never, once'),
+    ('workarounds', ('unencrypted', 'luck'), 'alerts-deferred, '),
     ('name', 'x' * 256, 'too long'),
 ])
 def test_a_bad_value_is_refused_with_its_field(field, value, words):

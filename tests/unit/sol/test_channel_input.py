@@ -752,3 +752,105 @@ def test_a_second_answer_to_the_activation_changes_nothing():
     bench.activate(259)
     bench.expect_sent(data(2, b'x' * 16))
     assert bench.channel.characters == 16
+
+
+def test_a_packet_that_is_too_long_for_the_bmc_becomes_shorter():
+    """One that drops what it does not take, with no answer."""
+    bench = Bench(size=259)
+    bench.types(b'x' * 255)
+    lengths = [len(packet.data) for packet in bench.sent()]
+    for _ in range(7):
+        bench.waits()
+        lengths += [len(packet.data) for packet in bench.sent()]
+    assert lengths == [255, 255, 255, 127, 63, 31, 16, 16]
+
+
+def test_the_bmc_may_have_taken_the_long_packet_all_the_same():
+    bench = Bench(size=259)
+    bench.types(b'x' * 255)
+    for _ in range(4):
+        bench.waits()
+    bench.bmc_sends(acks=2, count=255)
+    assert bench.channel.pending == 0
+    assert bench.channel.bytes_accepted == 255
+
+
+def test_packets_that_are_refused_again_and_again_become_shorter():
+    bench = Bench(size=259)
+    bench.types(b'x' * 255)
+    sent = bench.sent()
+    for number in range(2, 5):
+        assert len(sent[-1].data) == 255
+        bench.bmc_sends(acks=number, count=0, status=NACK)
+        bench.waits()
+        sent = bench.sent()
+    assert len(sent[-1].data) == 127
+
+
+def test_packets_become_longer_again_when_all_is_well():
+    bench = Bench(size=259)
+    bench.types(b'x' * 255)
+    for _ in range(3):
+        bench.waits()
+    bench.sent()
+    bench.bmc_sends(acks=2, count=127)
+    number = 3
+    for _ in range(channel.GROW_AFTER + 2):
+        bench.types(b'x' * 255)
+        longest = max(len(packet.data) for packet in bench.sent())
+        bench.bmc_sends(acks=number, count=255)
+        number = number % 15 + 1
+    assert longest == 2 * 127
+
+
+def test_a_number_that_is_stuck_is_left_behind_where_that_is_wanted():
+    bench = Bench(skip_sequence=True)
+    bench.types(b'abc')
+    numbers = [packet.number for packet in bench.sent()]
+    for _ in range(4):
+        bench.waits()
+        numbers += [packet.number for packet in bench.sent()]
+    assert numbers == [2, 2, 2, 3, 4]
+    bench.bmc_sends(acks=4, count=3)
+    assert bench.channel.pending == 0
+
+
+def test_the_number_behind_tells_what_a_silent_bmc_has_taken():
+    """OpenBMC took number 2; its answer was lost."""
+    bench = Bench(silent_copies=True)
+    bench.types(b'abc')
+    bench.sent()
+    for _ in range(channel.PROBE_AFTER - 1):
+        bench.waits()
+        bench.expect_sent(data(2, b'abc'))
+    bench.waits()
+    bench.expect_sent(data(2, b'abc'), data(3, b''))
+    bench.bmc_sends(acks=3, count=0)
+    assert bench.channel.pending == 0
+    bench.types(b'd')
+    bench.expect_sent(data(4, b'd'))
+
+
+def test_a_packet_that_was_not_taken_is_answered_before_the_one_behind_it():
+    bench = Bench(silent_copies=True)
+    bench.types(b'abc')
+    for _ in range(channel.PROBE_AFTER):
+        bench.waits()
+    bench.sent()
+    bench.types(b'd')
+    bench.bmc_sends(acks=2, count=3)
+    bench.expect_sent(data(3, b''))
+    bench.bmc_sends(acks=3, count=0)
+    bench.expect_sent(data(4, b'd'))
+
+
+def test_input_can_be_given_up_but_for_the_packet_on_its_way():
+    bench = Bench(size=12)
+    bench.types(b'12345678' + b'rest')
+    bench.expect_sent(data(2, b'12345678'))
+    bench.channel.send_break(bench.now)
+    bench.channel.drop_input('somebody else is here')
+    bench.expect_events(InputDropped(4, 'somebody else is here', 1))
+    bench.bmc_sends(acks=2, count=8)
+    bench.expect_sent()
+    assert bench.channel.pending == 0

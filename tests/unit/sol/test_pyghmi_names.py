@@ -101,7 +101,7 @@ def test_pyghmi_sets_no_attribute_in_init_that_we_do_not():
         wire = sol_session._Wire(
             sol_session.Target('127.0.0.1', 623, b'', b'', None, 4, (3,)),
             asyncio.get_running_loop(), lambda packet: None,
-            lambda error: None, lambda payload: None)
+            lambda error: None, lambda payload: None, lambda: None)
         return set(vars(wire))
 
     missing = theirs - unused - asyncio.run(ours())
@@ -114,7 +114,7 @@ def test_pyghmi_is_driven_without_its_threads_and_sockets():
         sol_session._Wire(
             sol_session.Target('127.0.0.1', 623, b'a', b'b', None, 4, (3,)),
             asyncio.get_running_loop(), packets.append,
-            lambda error: None, lambda payload: None).begin()
+            lambda error: None, lambda payload: None, lambda: None).begin()
 
     packets = []
     asyncio.run(build())

@@ -194,3 +194,23 @@ def test_no_order_of_packets_makes_one_count_twice(order):
                for n in range(81)]
     taken = [n for n in order if theirs.open(packets[n])]
     assert len(taken) == len(set(taken))
+
+
+@pytest.mark.parametrize('suite', SUITES)
+def test_sol_activated_without_encryption_is_plain_but_authenticated(suite):
+    ours, theirs = pair(suite)
+    ours.encrypt_sol = theirs.encrypt_sol = False
+    packet = ours.seal(sealing.PAYLOAD_SOL, b'\1\0\0\0in the clear')
+    assert b'in the clear' in packet
+    assert theirs.open(packet) == (
+        sealing.PAYLOAD_SOL, b'\1\0\0\0in the clear')
+    turned = bytearray(ours.seal(sealing.PAYLOAD_SOL, b'\1\0\0\0x'))
+    turned[20] ^= 1
+    assert theirs.open(bytes(turned)) is None
+    assert b'hush' not in ours.seal(sealing.PAYLOAD_IPMI, b'hush')
+
+
+def test_plain_sol_is_dropped_where_encryption_was_agreed():
+    ours, theirs = pair()
+    ours.encrypt_sol = False
+    assert theirs.open(ours.seal(sealing.PAYLOAD_SOL, b'x')) is None

@@ -47,9 +47,11 @@ class Peer:
         self.sent = []
         self.ended = []
         self.sol = []
+        self.notices = []
         self.wire = sol_session._Wire(
             target(**changes), asyncio.get_running_loop(), self.sent.append,
-            self.ended.append, self.sol.append)
+            self.ended.append, self.sol.append,
+            lambda: self.notices.append(1))
         self.wire.begin()
 
     def answer_auth_cap(self, support=0x80, extended=0x02, code=0):
@@ -70,8 +72,11 @@ class Peer:
             bytes([tag, status, 4, 0])
             + struct.pack('<II', self.wire.localsid, 0x1234) + bytes(24))))
 
-    @property
-    def reason(self):
+    async def reason(self):
+        """Why the login failed; waits for what may still be forged."""
+        async with asyncio.timeout(10):
+            while not self.ended:
+                await asyncio.sleep(0.01)
         assert len(self.ended) == 1, self.ended
         return self.ended[0].reason
 
@@ -97,7 +102,7 @@ def test_suite_17_is_proposed_first_and_3_when_the_bmc_refuses():
         assert peer.sent[-1][16 + 12] == 1      # RAKP-HMAC-SHA1
         assert peer.ended == []
         peer.answer_open(status=0x11)
-        assert peer.reason is Reason.ENCRYPTION_REFUSED
+        assert await peer.reason() is Reason.ENCRYPTION_REFUSED
         assert 'cipher suite 3' in peer.ended[0].detail
     run(body)
 
@@ -108,7 +113,7 @@ def test_a_full_bmc_is_no_reason_for_a_weaker_suite():
         peer.answer_auth_cap()
         peer.answer_open(status=0x01)
         assert peer.wire.suite == 17
-        assert peer.reason is Reason.SESSION_LIMIT
+        assert await peer.reason() is Reason.SESSION_LIMIT
     run(body)
 
 
@@ -116,7 +121,7 @@ def test_a_bmc_of_ipmi_1_5_is_told_as_such():
     async def body():
         peer = Peer()
         peer.answer_auth_cap(support=0x00, extended=0x00)
-        assert peer.reason is Reason.PROTOCOL_ERROR
+        assert await peer.reason() is Reason.PROTOCOL_ERROR
         assert 'IPMI 1.5' in peer.ended[0].detail
     run(body)
 
@@ -134,8 +139,24 @@ def test_each_status_of_rakp_2_has_its_reason(status, reason):
         peer.answer_open()
         peer.wire.feed(rmcp_plus(0x13, bytes(
             [peer.wire.rmcptag, status, 0, 0]) + bytes(4)))
-        assert peer.reason is reason
+        assert await peer.reason() is reason
         assert f'{status:02x}h' in peer.ended[0].detail
+    run(body)
+
+
+def test_a_forged_refusal_is_not_believed_when_the_true_answer_follows():
+    async def body():
+        peer = Peer()
+        peer.answer_auth_cap()
+        peer.answer_open(status=0x01)
+        assert peer.ended == []
+        peer.answer_open()
+        peer.wire.feed(rmcp_plus(0x13, bytes(
+            [peer.wire.rmcptag, 0, 0, 0])
+            + struct.pack('<I', peer.wire.localsid) + bytes(64)))
+        assert peer.ended == []
+        assert await peer.reason() is Reason.BAD_CREDENTIALS
+        assert 'password' in peer.ended[0].detail
     run(body)
 
 
@@ -181,6 +202,21 @@ def test_a_session_whose_sequence_numbers_are_used_up_ends():
         assert peer.wire.established
         peer.wire.send_sol(b'\x01\x00\x00\x00x')
         assert not peer.wire.established
+    run(body)
+
+
+def test_a_bmc_that_tells_of_another_activation_is_heard():
+    """OpenBMC's word to the session that loses the console."""
+    async def body():
+        peer = Peer()
+        peer.wire._sealing = sealed()
+        bmc = sealing.Sealing(
+            k1=b'k' * 20, aes_key=b'a' * 16, digest='sha1', code_size=12,
+            local_id=0x2222, remote_id=0x1111)
+        message = bytes([0x81, 0x0c << 2, 0, 0x20, 0, 0x20, 1, 0, 0, 0, 0])
+        peer.wire.feed(bmc.seal(sealing.PAYLOAD_IPMI, message))
+        assert peer.notices == [1]
+        peer.wire.end()
     run(body)
 
 
@@ -245,7 +281,7 @@ def test_a_silent_bmc_is_unreachable_and_leaves_no_socket():
         silent.bind(('127.0.0.1', 0))
         with contextlib.closing(silent):
             session = sol_session.Session(
-                target(port=silent.getsockname()[1]), print)
+                target(port=silent.getsockname()[1]), print, print)
             with pytest.raises(LinkError) as caught:
                 await session.login(silence=0.2)
             await session.close()
@@ -262,7 +298,7 @@ def test_a_closed_port_is_unreachable_with_its_own_words():
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
         free.close()
-        session = sol_session.Session(target(port=port), print)
+        session = sol_session.Session(target(port=port), print, print)
         with pytest.raises(LinkError, match='port unreachable') as caught:
             await session.login(silence=30.0)
         await session.close()
@@ -286,7 +322,7 @@ def test_an_address_is_not_looked_up():
 
 def test_a_command_without_a_session_says_so():
     async def body():
-        session = sol_session.Session(target(), print)
+        session = sol_session.Session(target(), print, print)
         with pytest.raises(LinkError, match='has ended'):
             await session.command(6, 1)
         session.send_sol(b'\x00\x00\x00\x00')

@@ -1,0 +1,79 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Notice when something holds up the event loop.
+
+Nothing may block the loop for more than 50 ms, or one console waits for
+another. Between two waits for I/O the loop runs callbacks: how long that
+took is known where it goes to wait, so no stall is missed and a look costs
+two clock readings.
+"""
+
+import logging
+import selectors
+import time
+import typing
+
+LOG = logging.getLogger(__name__)
+
+STALL = 0.05        # seconds
+#: A stall this long is told whatever the reason; a shorter one only if the
+#: process was computing, as a busy machine may just not have run it.
+LONG_STALL = 1.0    # seconds
+_QUIET = 10.0       # seconds between two lines
+
+
+def is_stall(wall: float, cpu: float) -> bool:
+    """Whether a turn of the loop took too long through our own fault.
+
+    :param wall: seconds that it took.
+    :param cpu: seconds of CPU that it used.
+    """
+    return wall >= LONG_STALL or cpu >= STALL
+
+
+class WatchedSelector(selectors.EpollSelector):
+    """The selector of an event loop that tells of stalls."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: Stalls so far.
+        self.stalls = 0
+        self._woke = time.monotonic()
+        self._woke_cpu = time.thread_time()
+        self._quiet_until = 0.0
+        self._untold = 0
+
+    def select(self, timeout: float | None = None) -> list[
+            tuple[selectors.SelectorKey, typing.Any]]:
+        now = time.monotonic()
+        wall = now - self._woke
+        if wall >= STALL:
+            cpu = time.thread_time() - self._woke_cpu
+            if is_stall(wall, cpu):
+                self._tell(now, wall, cpu)
+        events = super().select(timeout)
+        self._woke = time.monotonic()
+        self._woke_cpu = time.thread_time()
+        return events
+
+    def _tell(self, now: float, wall: float, cpu: float) -> None:
+        self.stalls += 1
+        if now < self._quiet_until:
+            self._untold += 1
+            return
+        LOG.warning(
+            'The event loop was held up for %.0f ms (%.0f ms of CPU): all '
+            'consoles of this bridge waited. %d more stalls were not told.',
+            wall * 1000, cpu * 1000, self._untold)
+        self._quiet_until = now + _QUIET
+        self._untold = 0

@@ -1,0 +1,615 @@
+# Licensed under the Apache License, Version 2.0 (the "License"); you may
+# not use this file except in compliance with the License. You may obtain
+# a copy of the License at
+#
+#      http://www.apache.org/licenses/LICENSE-2.0
+#
+# Unless required by applicable law or agreed to in writing, software
+# distributed under the License is distributed on an "AS IS" BASIS, WITHOUT
+# WARRANTIES OR CONDITIONS OF ANY KIND, either express or implied. See the
+# License for the specific language governing permissions and limitations
+# under the License.
+
+"""Link: the session, the SOL channel and the one task that drives them.
+
+The thin shell round ``link.LinkMachine``. It tells its owner what arrives
+and what changes; it asks the BMC who has the console before it takes it and
+before it gives it up. It never sends Deactivate Payload unless the BMC has
+just named a session that is ours, was our predecessor's, is dead, or that
+somebody has said to steal from; and it leaves no session on the BMC on any
+path that still runs.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import random
+import time
+import typing
+
+from ironic_solconsole.exception import LinkError
+from ironic_solconsole.exception import Reason
+from ironic_solconsole.sol import channel as sol_channel
+from ironic_solconsole.sol import payload as sol_payload
+from ironic_solconsole.sol import session as sol_session
+from ironic_solconsole.sol.link import CREDENTIALS_DELAY
+from ironic_solconsole.sol.link import Activation
+from ironic_solconsole.sol.link import LinkEvent
+from ironic_solconsole.sol.link import LinkMachine
+from ironic_solconsole.sol.link import LinkMemory
+from ironic_solconsole.sol.link import LinkState
+
+LOG = logging.getLogger(__name__)
+
+# Seconds to leave a BMC in; a bridge has 2 to end in.
+DEACTIVATE_TIMEOUT = 0.7
+CLOSE_TIMEOUT = 0.5
+GHOST_PAUSE = 2.0       # seconds between two looks at a session that is dead
+IDLE_SLOT = 30.0        # seconds a scarce slot is kept with nobody there
+
+
+class Owner(typing.Protocol):
+    """Who a link reports to; every call returns quickly and never raises."""
+
+    def link_data(self, data: bytes) -> None:
+        """Output of the host arrived."""
+
+    def link_changed(self) -> None:
+        """State, reason or detail changed."""
+
+    def link_memory_changed(self) -> None:
+        """What a successor must know changed."""
+
+    def link_input_accepted(self, count: int) -> None:
+        """The BMC accepted so many bytes: there is room for more."""
+
+    def link_input_dropped(self, count: int) -> None:
+        """So many bytes of input will not reach the host."""
+
+    def link_wanted(self) -> bool:
+        """Whether anybody is at the console."""
+
+
+def fingerprint(target: sol_session.Target) -> str:
+    """Tells whether a BMC and the credentials for it are the same."""
+    return hashlib.sha256(repr(
+        dataclasses.astuple(target)).encode()).hexdigest()
+
+
+def is_predecessor(holder: sol_payload.Holder,
+                   ours: Activation | None) -> bool:
+    """Whether a session on a BMC is the one we left behind.
+
+    Session ids repeat after a reboot of the BMC, so the user must match as
+    well, and address and port where the BMC tells them.
+    """
+    if (ours is None or not holder.exists or not ours.user
+            or (holder.session, holder.user) != (ours.session, ours.user)):
+        return False
+    if holder.address or ours.address:
+        return (holder.address, holder.port) == (ours.address, ours.port)
+    return True
+
+
+class Link:
+    """A link to one BMC, from :meth:`start` to :meth:`wait_closed`.
+
+    :param target: the BMC and the account.
+    :param owner: who gets the data and hears of changes.
+    :param login_slots: bounds the logins that run at a time.
+    :param keepalive_interval: seconds between two keepalives.
+    :param node: UUID, for the log.
+    :param memory: what an earlier link of this node left; is kept current.
+    :param workarounds: what the BMC needs.
+    :param steal: whether a session of somebody else may be ended, once.
+    """
+
+    def __init__(
+            self, target: sol_session.Target, owner: Owner, *,
+            login_slots: asyncio.Semaphore, keepalive_interval: float,
+            node: str, memory: LinkMemory,
+            workarounds: frozenset[sol_payload.Workaround] = frozenset(),
+            steal: bool = False) -> None:
+        self.target = target
+        self.memory = memory
+        self.workarounds = workarounds
+        self._owner = owner
+        self._login_slots = login_slots
+        self._keepalive_interval = keepalive_interval
+        self._may_steal = steal
+        self._extra = {'node': node}
+        self._loop = asyncio.get_running_loop()
+        self._machine = LinkMachine(self._loop.time())
+        self._since = time.time()
+        self._session: sol_session.Session | None = None
+        self._channel: sol_channel.SolChannel | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._lost: asyncio.Future[None] | None = None
+        self._check = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._attempt: asyncio.Task[None] | None = None
+        self._poke = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._logged = ''
+
+    # -- what it is ------------------------------------------------------
+
+    @property
+    def state(self) -> LinkState:
+        """Where it stands."""
+        return self._machine.state
+
+    @property
+    def reason(self) -> Reason | None:
+        """Why it is not connected; None if it is, or was not tried yet."""
+        return self._machine.reason
+
+    @property
+    def detail(self) -> str:
+        """The reason in a sentence."""
+        return self._machine.detail
+
+    @property
+    def since(self) -> float:
+        """When the state began, in seconds of the epoch."""
+        return self._since
+
+    @property
+    def next_try(self) -> float | None:
+        """Seconds until it tries again by itself; None: not by time."""
+        due = self._machine.next_try
+        return None if due is None else max(0.0, due - self._loop.time())
+
+    @property
+    def settled(self) -> bool:
+        """Whether the first attempt at this target has ended."""
+        return self._machine.settled
+
+    @property
+    def suite(self) -> int | None:
+        """Cipher suite of the session, if there is one."""
+        return self._session.suite if self._session is not None else None
+
+    @property
+    def session_id(self) -> int:
+        """The BMC's id of the session, 0 if there is none."""
+        return self._session.session_id if self._session is not None else 0
+
+    # -- what can be asked of it -----------------------------------------
+
+    def start(self, predecessor: 'Link | None' = None) -> None:
+        """Begin to connect.
+
+        :param predecessor: a link whose logout to wait for.
+        """
+        now, memory = self._loop.time(), self.memory
+        age = time.time() - memory.refused_at
+        if memory.released:
+            self.release(memory.released_until)
+        elif (memory.refused == fingerprint(self.target)
+                and 0 <= age < CREDENTIALS_DELAY):
+            self._machine.refuse(LinkError(
+                Reason.BAD_CREDENTIALS,
+                f'{memory.refused_detail} (tried {age:.0f} s ago with the '
+                'same account; not tried again now, as BMCs lock accounts)'),
+                now, CREDENTIALS_DELAY - age)
+            self._changed()
+        self._task = self._loop.create_task(self._run(predecessor))
+
+    def update(self, target: sol_session.Target,
+               workarounds: frozenset[sol_payload.Workaround]) -> None:
+        """Go to another BMC, or use another account or workarounds."""
+        self.target = target
+        self.workarounds = workarounds
+        self._settled.clear()
+        self._interrupt(LinkEvent.CHANGED)
+
+    def release(self, until: float) -> None:
+        """Give the console up for work by hand.
+
+        :param until: when to resume, in seconds of the epoch; 0: not by
+            time.
+        """
+        self.memory.released, self.memory.released_until = True, until
+        due = (self._loop.time() + max(0.0, until - time.time())
+               if until else None)
+        self._interrupt(LinkEvent.RELEASE, until=due)
+        self._owner.link_memory_changed()
+
+    def resume(self) -> None:
+        """Take the console up again after a release."""
+        if self.state is LinkState.RELEASED:
+            self.memory.released, self.memory.released_until = False, 0.0
+            self._move(LinkEvent.RESUME)
+            self._poke.set()
+            self._owner.link_memory_changed()
+
+    def retry(self) -> None:
+        """Try now, even after bad credentials."""
+        self._machine.retry(self._loop.time())
+        self._poke.set()
+
+    def steal(self) -> None:
+        """Try now, and end the session that has the console, once."""
+        self._may_steal = True
+        self.retry()
+
+    def nudge(self) -> None:
+        """Somebody came to the console: try soon if that can help."""
+        self._machine.nudge(self._loop.time())
+        self._poke.set()
+
+    def drop_input(self) -> None:
+        """Give up what was typed and has not gone out yet."""
+        if self._channel is not None:
+            self._channel.drop_input('the console has a new owner')
+            self._pump()
+
+    def close(self) -> None:
+        """Let no byte pass from now on, and log out in the background."""
+        if self._machine.state is not LinkState.CLOSED:
+            self._interrupt(LinkEvent.CLOSE)
+
+    def _interrupt(self, event: LinkEvent,
+                   until: float | None = None) -> None:
+        self._detach()
+        self._move(event, until=until)
+        self._poke.set()
+        # Once only: a second one would cut its logging out short.
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            attempt.cancel()
+
+    async def wait_closed(self) -> None:
+        """Wait until the BMC's session is logged out or given up."""
+        if self._task is not None:
+            await asyncio.wait([self._task])
+
+    async def wait_settled(self, timeout: float) -> None:
+        """Wait for the first verdict on this target.
+
+        :param timeout: seconds after which to return without one.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._settled.wait()
+
+    def send(self, data: bytes) -> int:
+        """Give input to the host.
+
+        :returns: how many bytes were taken; 0 unless connected.
+        """
+        if self._channel is None or self.state is not LinkState.CONNECTED:
+            return 0
+        taken = self._channel.send(data, self._loop.time())
+        self._pump()
+        return taken
+
+    # -- the task --------------------------------------------------------
+
+    async def _run(self, predecessor: 'Link | None') -> None:
+        if predecessor is not None:
+            await predecessor.wait_closed()
+        while await self._try_is_due():
+            self.resume()       # if it was released until now
+            self._move(LinkEvent.TRY)
+            attempt = self._attempt = self._loop.create_task(
+                self._connect_and_serve())
+            await asyncio.wait([attempt])
+            self._attempt = None
+            # One that was cancelled was interrupted, and what it was
+            # interrupted for stands.
+            if not attempt.cancelled():
+                self._ended(attempt.exception())
+
+    async def _try_is_due(self) -> bool:
+        """Wait until it is time; False when the link is closed."""
+        while self.state is not LinkState.CLOSED:
+            self._poke.clear()
+            delay = self.next_try
+            if delay is not None and delay <= 0:
+                return True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(delay):
+                    await self._poke.wait()
+        return False
+
+    def _ended(self, error: BaseException | None) -> None:
+        if self.state not in (LinkState.CONNECTING, LinkState.CONNECTED):
+            return      # interrupted while it failed
+        if not isinstance(error, LinkError):
+            LOG.error('The console link to %s failed in a way nobody '
+                      'foresaw; it is tried again.', self.target,
+                      exc_info=error, extra=self._extra)
+            error = LinkError(
+                Reason.PROTOCOL_ERROR,
+                f'internal error ({type(error).__name__}); see the log')
+        if error.reason is Reason.BAD_CREDENTIALS:
+            self.memory.refused = fingerprint(self.target)
+            self.memory.refused_at = time.time()
+            self.memory.refused_detail = error.detail
+            self._owner.link_memory_changed()
+        busy = error.reason in (Reason.HELD, Reason.STOLEN)
+        self._move(LinkEvent.BUSY if busy else LinkEvent.FAILED, error)
+
+    async def _connect_and_serve(self) -> None:
+        port = await self._attempt_on(self.target.port)
+        if await self._attempt_on(port):
+            raise LinkError(
+                Reason.PROTOCOL_ERROR,
+                f'the BMC sends SOL from UDP port {self.target.port} to '
+                f'{port}, and from there to another')
+
+    async def _attempt_on(self, port: int) -> int:
+        """Connect, and serve until the end, which is a LinkError.
+
+        :param port: UDP port of the BMC.
+        :returns: only when the BMC has SOL on another port: which. That
+            takes a session of its own there.
+        """
+        session = self._session = sol_session.Session(
+            dataclasses.replace(self.target, port=port), self._on_sol,
+            self._check.set)
+        self._channel = sol_channel.SolChannel(
+            skip_sequence=sol_payload.Workaround.SKIP_SEQUENCE
+            in self.workarounds,
+            silent_copies=sol_payload.Workaround.SILENT_COPIES
+            in self.workarounds)
+        self._lost = self._loop.create_future()
+        self._check.clear()
+        try:
+            async with self._login_slots:
+                await self._login(session)
+                # How the BMC sees us, for who comes after us; asked now, as
+                # there is nothing to leave behind yet.
+                ours = await sol_payload.session_info(
+                    session, session.session_id)
+                activation = await self._activate(session, ours)
+            if activation.port:
+                return activation.port
+            session.encrypt_sol(sol_payload.Workaround.UNENCRYPTED
+                                not in self.workarounds)
+            self._channel.activated(
+                activation.inbound_size, self._loop.time())
+            self.memory.activation = Activation(
+                ours.session, ours.user, ours.address, ours.port)
+            self._owner.link_memory_changed()
+            self._move(LinkEvent.ACTIVATED)
+            self._pump()
+            return await self._serve(session, self._lost)
+        except LinkError as error:
+            self._ended(error)      # before leaving, which takes a moment
+            raise
+        finally:
+            self._detach()
+            if not self._lost.cancel():
+                self._lost.exception()      # told already, or overtaken
+            try:
+                await self._leave(session)
+            finally:
+                session.abort()
+                self._session = None
+
+    async def _login(self, session: sol_session.Session) -> None:
+        machine = self._machine
+        try:
+            await session.login()
+        except LinkError as error:
+            if error.reason is Reason.SESSION_LIMIT:
+                machine.slot_seen(self._loop.time(), free=False)
+            raise
+        if self.memory.refused:
+            self.memory.refused = ''
+            self._owner.link_memory_changed()
+        if machine.scarce:
+            machine.slot_seen(self._loop.time(), free=True)
+        if machine.scarce and not self._owner.link_wanted():
+            raise LinkError(
+                Reason.SESSION_LIMIT,
+                'the BMC was out of sessions; the free one is left to others '
+                'until somebody attaches, or for ten minutes')
+
+    async def _activate(
+            self, session: sol_session.Session, ours: sol_payload.Holder,
+            ) -> sol_payload.Activation:
+        holder = await sol_payload.find_holder(session)
+        if holder is not None:
+            await self._take_from(session, ours, holder)
+        try:
+            return await sol_payload.activate(session, self.workarounds)
+        except LinkError as error:
+            if error.reason is not Reason.HELD:
+                raise
+        holder = await sol_payload.find_holder(session)
+        await self._take_from(
+            session, ours, holder or sol_payload.Holder(0))
+        return await sol_payload.activate(session, self.workarounds)
+
+    async def _take_from(self, session: sol_session.Session,
+                         ours: sol_payload.Holder,
+                         holder: sol_payload.Holder) -> None:
+        """End the activation of a session, if that is right.
+
+        :param ours: what the BMC tells of our own session.
+        :param holder: the session that has the console.
+        :raises: LinkError (held) if it is not.
+        """
+        if holder.session and holder.session == session.session_id:
+            # The answer to our own Activate was lost on the way.
+            await sol_payload.deactivate(session)
+        elif is_predecessor(holder, self.memory.activation):
+            LOG.info('BMC %s: %s was our predecessor\'s; it is closed.',
+                     self.target, holder, extra=self._extra)
+            await sol_payload.deactivate(session)
+            await sol_payload.close_other(session, holder.session)
+        elif ours.exists and await self._is_ghost(session, holder):
+            LOG.info('BMC %s: %s is dead, and its activation is ended.',
+                     self.target, holder, extra=self._extra)
+            await sol_payload.deactivate(session)
+        elif self._may_steal:
+            self._may_steal = False
+            LOG.warning('BMC %s: the console is taken from %s, as '
+                        'solconsole_steal or an operator said.', self.target,
+                        holder, extra=self._extra)
+            await sol_payload.deactivate(session)
+        else:
+            raise LinkError(Reason.HELD, f'{holder} uses the console')
+
+    async def _is_ghost(self, session: sol_session.Session,
+                        holder: sol_payload.Holder) -> bool:
+        """Whether a BMC that knows its sessions says twice that it does not
+        know the one that has the console."""
+        if not holder.session or holder.exists is not False:
+            return False
+        await asyncio.sleep(GHOST_PAUSE)
+        again = await sol_payload.find_holder(session)
+        return (again is not None and again.session == holder.session
+                and again.exists is False)
+
+    async def _serve(self, session: sol_session.Session,
+                     lost: 'asyncio.Future[None]') -> typing.NoReturn:
+        begun = self._loop.time()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._keepalive_interval):
+                    await self._check.wait()
+            self._check.clear()
+            # Any answer keeps the session alive; who is named tells a theft
+            # from a BMC that ended the console or died.
+            owner = await sol_payload.owner(session)
+            if owner and owner != session.session_id:
+                holder = await sol_payload.name_holder(session, owner)
+                raise LinkError(Reason.STOLEN, f'{holder} took the console')
+            if lost.done():
+                lost.result()
+            if owner == 0:
+                raise LinkError(
+                    Reason.CLOSED_BY_BMC,
+                    'the BMC says that nobody has the console any more')
+            if (self._machine.scarce and not self._owner.link_wanted()
+                    and self._loop.time() - begun >= IDLE_SLOT):
+                raise LinkError(
+                    Reason.SESSION_LIMIT,
+                    'the BMC was out of sessions, and nobody is here: the '
+                    'session is left to others')
+
+    async def _leave(self, session: sol_session.Session) -> None:
+        """Give up the console and the session's slot, in bounded time."""
+        try:
+            with contextlib.suppress(LinkError, TimeoutError):
+                async with asyncio.timeout(DEACTIVATE_TIMEOUT):
+                    # Deactivate ends whoever has the console: only what
+                    # 0x4B has just named ours may be ended.
+                    if session.suite is not None:
+                        owner = await sol_payload.owner(session)
+                        if owner and owner == session.session_id:
+                            await sol_payload.deactivate(
+                                session, DEACTIVATE_TIMEOUT)
+        finally:
+            # This ends the activation as well, and must be sent whatever
+            # came of the questions before.
+            await session.close(CLOSE_TIMEOUT)
+
+    # -- bytes -----------------------------------------------------------
+
+    def _on_sol(self, payload: bytes) -> None:
+        if self._channel is not None:
+            self._channel.receive_data(payload, self._loop.time())
+            self._pump()
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        if self._channel is not None:
+            self._channel.handle_timer(self._loop.time())
+            self._pump()
+
+    def _pump(self) -> None:
+        """Send what the channel wants to send, report what it reports."""
+        channel, session = self._channel, self._session
+        if channel is None or session is None:
+            return
+        for payload in channel.data_to_send():
+            session.send_sol(payload)
+        for event in channel.events_received():
+            self._report(event)
+        if self._channel is not channel:
+            return      # closed by what was reported
+        due = channel.next_timer()
+        if self._timer is not None and self._timer.when() != due:
+            self._timer.cancel()
+            self._timer = None
+        if due is not None and self._timer is None:
+            self._timer = self._loop.call_at(due, self._on_timer)
+
+    def _report(self, event: sol_channel.Event) -> None:
+        if isinstance(event, sol_channel.DataReceived):
+            self._owner.link_data(event.data)
+        elif isinstance(event, sol_channel.InputAccepted):
+            self._owner.link_input_accepted(event.count)
+        elif isinstance(event, sol_channel.InputDropped):
+            self._owner.link_input_dropped(event.count)
+        elif isinstance(event, sol_channel.Deactivated):
+            self._lose(Reason.CLOSED_BY_BMC,
+                       'the BMC deactivated the SOL payload')
+        elif isinstance(event, sol_channel.Lost):
+            self._lose(Reason.UNREACHABLE,
+                       'the BMC did not acknowledge what was typed')
+        elif self.state is LinkState.CONNECTED:
+            if isinstance(event, sol_channel.Unavailable):
+                self._move(LinkEvent.HOST_OFF, LinkError(
+                    Reason.POWERED_OFF,
+                    'the BMC says that it cannot reach the serial port'))
+            elif isinstance(event, sol_channel.Available):
+                self._move(LinkEvent.HOST_ON)
+
+    def _lose(self, reason: Reason, detail: str) -> None:
+        if self._lost is not None and not self._lost.done():
+            self._lost.set_exception(LinkError(reason, detail))
+            self._check.set()
+
+    def _detach(self) -> None:
+        """Let no byte pass; say how much input was not delivered."""
+        channel, self._channel = self._channel, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if channel is not None and channel.pending:
+            self._owner.link_input_dropped(channel.pending)
+
+    # -- changes ---------------------------------------------------------
+
+    def _move(self, event: LinkEvent, error: LinkError | None = None,
+              until: float | None = None) -> None:
+        before = self._machine.state
+        self._machine.handle(event, self._loop.time(), error=error,
+                             chance=random.random(), until=until)
+        if self._machine.state is not before:
+            self._since = time.time()
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._machine.settled:
+            self._settled.set()
+        self._log()
+        self._owner.link_changed()
+
+    def _log(self) -> None:
+        """One line a change, not one a try."""
+        state, reason = self._machine.state, self._machine.reason
+        if state in (LinkState.HELD, LinkState.WAITING) or (
+                state is LinkState.CONNECTED and reason is not None):
+            level = logging.WARNING
+            text = f'{reason}: {self._machine.detail}'
+        elif state in (LinkState.CONNECTED, LinkState.RELEASED):
+            level, text = logging.INFO, str(state)
+        else:
+            return
+        # Who holds the console may change; how it fails to answer does so
+        # from try to try.
+        change = text if state is LinkState.HELD else f'{state} {reason}'
+        if change != self._logged:
+            self._logged = change
+            LOG.log(level, 'Console link to BMC %s: %s', self.target, text,
+                    extra=self._extra)
