@@ -46,16 +46,18 @@ class BridgePool:
     :param bridges: how many share the nodes.
     :param port_lost: called with node, generation and what is known of the
         holder, when a console's port stays in use. Must not block.
+    :param memories: those that ``start`` fills.
     """
 
     def __init__(self, start: keeper.Starter, bridges: int,
-                 port_lost: keeper.PortLost,
+                 port_lost: keeper.PortLost, memories: keeper.Memories,
                  timing: keeper.Timing = keeper.DEFAULT_TIMING) -> None:
         self._lock = threading.Lock()
         self._generations: bounded.BoundedDict[str, None] = (
             bounded.BoundedDict(MAX_ENDED))
         self._bridges = [
-            keeper.Bridge(number, start, self.ended, port_lost, timing)
+            keeper.Bridge(number, start, self.ended, port_lost, memories,
+                          timing)
             for number in range(bridges)]
 
     def ended(self, generation: str) -> bool:
@@ -101,19 +103,28 @@ class BridgePool:
 
 def starter(command: Callable[[int, int], list[str]],
             options: Callable[[int], control.Json],
+            memories: keeper.Memories,
             timing: keeper.Timing = keeper.DEFAULT_TIMING) -> keeper.Starter:
     """What starts bridge processes.
 
     :param command: makes a command line from the number of a bridge and
         that of its file descriptor.
     :param options: makes the arguments of configure for a bridge.
+    :param memories: takes what bridges want to be told again.
     """
+    def take(event: control.Event, number: int) -> None:
+        node, memory = event.data.get('node'), event.data.get('memory')
+        if event.name != 'memory':
+            bridge_log.emit(event, number)
+        elif isinstance(node, str) and isinstance(memory, dict):
+            memories[node] = memory
+
     def start(number: int) -> process.BridgeProcess:
         values = options(number)
         began = time.monotonic()
         running = process.BridgeProcess(
             lambda descriptor: command(number, descriptor),
-            lambda event: bridge_log.emit(event, number),
+            lambda event: take(event, number),
             lambda line: bridge_log.output(line, number))
         try:
             answer: dict[str, typing.Any] = running.request(

@@ -45,6 +45,7 @@ from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridge_log
 from ironic_solconsole.driver import bridges
 from ironic_solconsole.driver import hardware
+from ironic_solconsole.driver import keeper
 from ironic_solconsole.driver import node_info
 from ironic_solconsole.driver import node_ports
 from ironic_solconsole.driver import run_dir
@@ -90,9 +91,10 @@ class SolConsole(base.ConsoleInterface):
         options = CONF[conf.GROUP]
         self._run_dir = pathlib.Path(options.run_dir)
         self._ports = node_ports.NodePorts(self._run_dir)
+        memories: keeper.Memories = bounded.BoundedDict(MAX_REMEMBERED)
         self._pool = bridges.BridgePool(
-            bridges.starter(self._command, self._bridge_options),
-            options.bridges, self._port_lost)
+            bridges.starter(self._command, self._bridge_options, memories),
+            options.bridges, self._port_lost, memories)
 
     # What Ironic calls
 

@@ -32,6 +32,7 @@ from oslo_log import log
 from ironic_solconsole import control
 from ironic_solconsole import exception
 from ironic_solconsole import spec
+from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridge_log
 from ironic_solconsole.driver import process
 
@@ -96,6 +97,11 @@ def restart_delay(crashes: int, timing: Timing) -> float:
 #: use; must not block.
 PortLost = Callable[[str, str, str], None]
 
+#: What a bridge wants its successor to know of a node: the session that it
+#: had on the BMC, refused credentials, a release. Kept here, in memory only,
+#: and not looked into.
+Memories = bounded.BoundedDict[str, control.Json]
+
 #: Starts a process and gives it its options.
 #: :raises: ControlError if it does not come up.
 Starter = Callable[[int], process.BridgeProcess]
@@ -125,12 +131,14 @@ class Bridge:
     :param start: starts a process for it.
     :param ended: tells whether a generation has ended.
     :param port_lost: called when a console's port stays in use.
+    :param memories: what bridges want to be told again, by node.
     """
 
     def __init__(self, number: int, start: Starter,
                  ended: Callable[[str], bool], port_lost: PortLost,
-                 timing: Timing) -> None:
+                 memories: Memories, timing: Timing) -> None:
         self.number = number
+        self._memories = memories
         self._start = start
         self._ended = ended
         self._port_lost = port_lost
@@ -296,8 +304,11 @@ class Bridge:
     def _send_open(self, console: _Console, to: process.BridgeProcess,
                    wait: float) -> process.Call:
         console.sent_to, console.call = to, None
-        console.call = to.send(
-            'open', {'spec': console.spec.to_json(), 'wait': wait})
+        args: control.Json = {'spec': console.spec.to_json(), 'wait': wait}
+        memory = self._memories.get(console.spec.node)
+        if memory is not None:
+            args['memory'] = memory
+        console.call = to.send('open', args)
         return console.call
 
     def _settle(self, console: _Console, call: process.Call) -> None:

@@ -59,6 +59,13 @@ PROPERTIES: dict[str, str] = {
     'ipmi_terminal_port': 'TCP port of the console on the conductor. '
                           'Optional: without it each node keeps one of '
                           '[solconsole]port_range.',
+    'solconsole_steal': 'What enabling the console does when a session of '
+                        'somebody else has it: "never" (the default) waits '
+                        'for its end, "once" ends it, once for each time '
+                        'the console is enabled. Optional.',
+    'solconsole_workarounds': 'What the BMC needs and does not show: a list, '
+                              'or words separated by commas, of '
+                              f'{", ".join(spec.WORKAROUNDS)}. Optional.',
 }
 
 
@@ -77,6 +84,8 @@ class ConsoleInfo:
     kg: str = dataclasses.field(repr=False)
     privilege: str
     suites: tuple[int, ...]
+    steal: str
+    workarounds: tuple[str, ...]
     terminal_port: int | None
 
     @property
@@ -102,6 +111,9 @@ def parse(node: typing.Any) -> ConsoleInfo:
             'ipmi_priv_level', _check_privilege, 'ADMINISTRATOR'),
         suites=fields.read(
             'ipmi_cipher_suite', _check_suite, spec.SUITES),
+        steal=fields.read('solconsole_steal', _check_steal, 'never'),
+        workarounds=fields.read(
+            'solconsole_workarounds', _check_workarounds, ()),
         terminal_port=fields.read(
             'ipmi_terminal_port', spec.check_port, None))
     fields.read('ipmi_protocol_version', _check_version, None)
@@ -127,7 +139,8 @@ def console_spec(node: typing.Any, info: ConsoleInfo, *, generation: str,
             instance_uuid=node.instance_uuid or '', generation=generation,
             address=info.address, port=info.port, username=info.username,
             password=info.password, kg=info.kg, privilege=info.privilege,
-            suites=info.suites, tcp_host=tcp_host, tcp_port=tcp_port)
+            suites=info.suites, steal=info.steal,
+            workarounds=info.workarounds, tcp_host=tcp_host, tcp_port=tcp_port)
     except exception.SpecError as error:
         raise ironic_exception.InvalidParameterValue(str(error)) from None
 
@@ -274,6 +287,25 @@ def _check_suite(field: str, value: object) -> tuple[int, ...]:
     raise exception.SpecError(
         field, f'{_short(value)} is not supported; set {allowed}, or '
         'nothing to try both')
+
+
+def _check_steal(field: str, value: object) -> str:
+    if isinstance(value, str) and value in spec.STEAL:
+        return value
+    raise exception.SpecError(
+        field, f'{_short(value)} is not one of {", ".join(spec.STEAL)}')
+
+
+def _check_workarounds(field: str, value: object) -> tuple[str, ...]:
+    words = value.split(',') if isinstance(value, str) else value
+    if isinstance(words, (list, tuple)):
+        found = tuple(word.strip() if isinstance(word, str) else word
+                      for word in words)
+        if all(word in spec.WORKAROUNDS for word in found):
+            return tuple(dict.fromkeys(found))
+    raise exception.SpecError(
+        field, f'{_short(value)} is not a list of '
+        f'{", ".join(spec.WORKAROUNDS)}')
 
 
 def _check_version(field: str, value: object) -> None:

@@ -25,6 +25,7 @@ import uuid
 import pytest
 
 from ironic_solconsole import spec
+from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridges
 from ironic_solconsole.driver import keeper
 from ironic_solconsole.driver import process
@@ -74,13 +75,14 @@ class FakeBridges:
         def made(number: int) -> dict[str, typing.Any]:
             return {'number': number, **options}
 
+        memories: keeper.Memories = bounded.BoundedDict(100)
         start = bridges.starter(
             lambda number, descriptor: self.command(descriptor), made,
-            timing)
+            memories, timing)
         self.pools.append(bridges.BridgePool(
             start, count,
             lambda node, generation, holder: self.lost.append(
-                (node, generation, holder)), timing))
+                (node, generation, holder)), memories, timing))
         return self.pools[-1]
 
     def requests(self, verb: str = '') -> list[dict[str, typing.Any]]:

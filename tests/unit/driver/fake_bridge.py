@@ -23,8 +23,9 @@ is read before each request is answered: a JSON object whose keys are verbs
 - ``slow``: the answer comes after 0.3 s;
 - anything else: an error of this kind.
 
-``events`` are sent and ``stderr`` is written before each answer; ``url`` is
-told in place of the right one.
+``events`` are sent, ``memory`` is sent as the memory of each console, and
+``stderr`` is written before each answer; ``url`` is told in place of the
+right one.
 
 Requests are appended to the file ``requests``. It imports nothing of ours,
 so that it starts fast and shares no defect.
@@ -68,6 +69,10 @@ def answer(control: socket.socket, request: dict[str, typing.Any],
     order = orders.get(verb, 'ok')
     for event in orders.get('events', []):
         send(control, {'event': 'log', 'data': event})
+    if 'memory' in orders:
+        for node in consoles:
+            send(control, {'event': 'memory', 'data': {
+                'node': node, 'memory': orders['memory']}})
     for line in orders.get('stderr', []):
         print(line, file=sys.stderr, flush=True)
     if order == 'hang':

@@ -14,7 +14,9 @@
 
 import contextlib
 import dataclasses
+import json
 import logging
+import os
 import pathlib
 import signal
 import subprocess
@@ -88,7 +90,7 @@ def test_an_open_console_has_a_url_for_its_generation_only(
     assert pool.url(str(uuid.uuid4()), wanted.generation) == ''
     (request,) = fake.requests('open')
     assert request['args'] == {
-        'spec': {**wanted.to_json(), 'suites': [17, 3]}, 'wait': 0.5}
+        'spec': json.loads(json.dumps(wanted.to_json())), 'wait': 0.5}
 
 
 def test_a_closed_console_has_none(fake: conftest.FakeBridges) -> None:
@@ -187,6 +189,24 @@ def test_nodes_are_shared_among_bridges_by_their_uuid(
         by_pid.setdefault(request['pid'], set()).add(number)
     assert sorted(map(sorted, by_pid.values())) == [
         [0, 3, 6], [1, 4, 7], [2, 5, 8]]
+
+
+def test_a_new_bridge_is_told_what_the_one_before_it_knew(
+        fake: conftest.FakeBridges) -> None:
+    """Else it could not tell its predecessor's session from a colleague's,
+    and would knock again with credentials that were refused."""
+    memory = {'activation': {'session': 7}, 'refused': 'x'}
+    pool, console = fake.pool(), make_spec()
+    open_(pool, console)
+    fake.order(memory=memory)
+    waiting.wait_until(lambda: len(fake.requests('ping')) > 3, 'a memory')
+    (pid,) = fake.alive()
+    os.kill(pid, signal.SIGKILL)
+    waiting.wait_until(lambda: len(fake.requests('open')) == 2,
+                       'the console opened again')
+    first, second = fake.requests('open')
+    assert 'memory' not in first['args']
+    assert second['args']['memory'] == memory
 
 
 # Off means off

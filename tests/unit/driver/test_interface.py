@@ -61,7 +61,7 @@ class Pool:
     """
 
     def __init__(self, start: typing.Any, count: int,
-                 port_lost: typing.Any) -> None:
+                 port_lost: typing.Any, memories: typing.Any) -> None:
         self.count = count
         self.port_lost = port_lost
         self.outcomes: list[Outcome] = [connected()]
