@@ -22,13 +22,15 @@ from cliff import app
 from cliff import commandmanager
 
 from ironic_solconsole.cli import command
+from ironic_solconsole.cli import link
 from ironic_solconsole.cli import list as list_command
 from ironic_solconsole.cli import show
 
 DESCRIPTION = """\
-Look at the serial consoles that the conductors of this host have open. The
-sockets of their console processes are in [solconsole]run_dir, which is read
-from Ironic's configuration unless --run-dir gives it.
+Look at the serial consoles that the conductors of this host have open, and
+say what their links to the BMCs are to do. The sockets of their console
+processes are in [solconsole]run_dir, which is read from Ironic's
+configuration unless --run-dir gives it.
 """
 
 
@@ -48,6 +50,10 @@ class SolConsoleApp(app.App):
         commands = commandmanager.CommandManager('')
         commands.add_command('list', list_command.List)
         commands.add_command('show', show.Show)
+        commands.add_command('release', link.Release)
+        commands.add_command('resume', link.Resume)
+        commands.add_command('retry', link.Retry)
+        commands.add_command('steal', link.Steal)
         # Deferred: so that "list --help" is the help of list.
         super().__init__(DESCRIPTION, version, commands, deferred_help=True)
 
@@ -81,7 +87,9 @@ class SolConsoleApp(app.App):
 
     def interact(self) -> None:
         """Without a command there is nothing to do."""
-        self.parser.error('say what to do: list, or show NODE')
+        self.parser.error(
+            'say what to do: list, or show, release, resume, retry or '
+            'steal with a NODE')
 
 
 def _seconds(text: str) -> float:

@@ -17,15 +17,24 @@ import uuid
 
 from cliff import show
 
+from ironic_solconsole import control
 from ironic_solconsole.cli import bridges
 from ironic_solconsole.cli import command
 
 #: After those of ``list``; what a newer bridge tells beyond them follows.
-DETAILS = ('detail', 'settled', 'session', 'generation')
+DETAILS = ('detail', 'next_try', 'settled', 'session', 'generation')
 
 
 class Show(command.BridgeCommand, show.ShowOne):
     """Show all about one console."""
+
+    #: What the bridge that has the console is asked; its answer is the
+    #: console's status.
+    VERB = 'show'
+
+    def arguments(self, parsed_args: argparse.Namespace) -> control.Json:
+        """What the verb needs beyond the node."""
+        return {}
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
@@ -36,8 +45,9 @@ class Show(command.BridgeCommand, show.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], tuple[object, ...]]:
         found: list[bridges.Answer] = []
-        for answer in self.ask('show', {'node': _canonical(
-                parsed_args.node)}):
+        for answer in self.ask(self.VERB, {
+                'node': canonical(parsed_args.node),
+                **self.arguments(parsed_args)}):
             if answer.error is None:
                 found.append(answer)
             elif getattr(answer.error, 'kind', '') != 'no-such-console':
@@ -70,7 +80,7 @@ class Show(command.BridgeCommand, show.ShowOne):
             f'No conductor of this host has a console of node {name} open.')
 
 
-def _canonical(node: str) -> str:
+def canonical(node: str) -> str:
     """UUIDs are known in one form."""
     try:
         return str(uuid.UUID(node))

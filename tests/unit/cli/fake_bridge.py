@@ -28,7 +28,8 @@ def status(**changes: object) -> control.Json:
     return {
         'node': '11111111-1111-1111-1111-111111111111', 'name': 'node-1',
         'state': 'connected', 'reason': '', 'detail': '',
-        'since': '2026-11-20T20:15:01Z', 'bmc': '192.0.2.7:623',
+        'since': '2026-11-20T20:15:01Z', 'next_try': None,
+        'bmc': '192.0.2.7:623',
         'url': 'tcp://192.0.2.1:10000', 'viewers': 1, 'bytes_in': 2,
         'bytes_out': 3, 'suite': 17, 'session': '0x12345678',
         'generation': 'g1', 'settled': True, **changes}
