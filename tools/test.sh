@@ -50,7 +50,8 @@ step 'Documentation' check_docs
 step 'Release notes' check_release_notes
 
 step 'Tests: unit' run_tests 'not long' tests/unit
-step 'Tests: functional' run_tests 'not long' tests/functional
+# These wait for BMCs more than they compute.
+step 'Tests: functional' run_tests 'not long' tests/functional -n 3
 step 'Tests: integration, Ironic 39' \
     run_tests 'not long and not releases' tests/integration
 step 'Tests: integration, Ironic 29 and 26.1' \

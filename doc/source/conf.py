@@ -12,7 +12,13 @@
 
 # Configuration of Sphinx.
 
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / '_ext'))
+
 extensions = [
+    'link_states',
     'openstackdocstheme',
     'oslo_config.sphinxconfiggen',
     'oslo_config.sphinxext',
@@ -33,6 +39,7 @@ config_generator_config_file = [
 sample_config_basename = '_static/solconsole'
 
 pygments_style = 'native'
+graphviz_output_format = 'svg'
 html_theme = 'openstackdocs'
 html_theme_options = {'show_other_versions': False}
 openstackdocs_auto_name = False
