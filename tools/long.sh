@@ -34,19 +34,6 @@ must 'Environment: Ironic 39 and tests' make_venv ironic-39 \
 must 'Package: build' build_package ironic-39
 must 'Package: install' install_package ironic-39
 
-generated_tests() {
-    PYTHONPATH="$REPO/tools/lib" run_tests 'not long' tests/unit \
-        -p many_examples --timeout 3600
-}
-
-long_tests() {
-    local status=0
-    run_tests long tests --timeout 3600 || status=$?
-    # What pytest says when no test is marked.
-    [ "$status" -eq 5 ] && status=0
-    return "$status"
-}
-
 step 'Generated tests, many examples' generated_tests
 step 'Long tests' long_tests
 

@@ -170,12 +170,21 @@ class Link:
     @property
     def suite(self) -> int | None:
         """Cipher suite of the session, if there is one."""
-        return self._session.suite if self._session is not None else None
+        session = self._live_session
+        return session.suite if session is not None else None
 
     @property
     def session_id(self) -> int:
         """The BMC's id of the session, 0 if there is none."""
-        return self._session.session_id if self._session is not None else 0
+        session = self._live_session
+        return session.session_id if session is not None else 0
+
+    @property
+    def _live_session(self) -> sol_session.Session | None:
+        # One that is just being left is of no interest.
+        if self.state in (LinkState.CONNECTING, LinkState.CONNECTED):
+            return self._session
+        return None
 
     # -- what can be asked of it -----------------------------------------
 

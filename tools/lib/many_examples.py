@@ -12,8 +12,8 @@
 
 """A pytest plugin (``-p many_examples``): more of each generated test.
 
-Tests that set ``max_examples`` themselves take the larger of theirs and
-``settings.default.max_examples``.
+A test that sets ``max_examples`` itself keeps its number, unless it looks at
+``hypothesis.settings.default`` for it.
 """
 
 import hypothesis

@@ -44,11 +44,13 @@ class Client(sol_session.Session):
             address=bmc.address, port=port or bmc.port,
             username=user.name.encode(), password=user.password.encode(),
             kg=kg or None, privilege=level or user.level, suites=(suite,)),
-            self._got_sol)
+            self._got_sol, lambda: self.notices.append(None))
         self.bmc = bmc
         self.channel = sol_channel.SolChannel()
         self.output = bytearray()
         self.events: list[object] = []
+        #: One for each time that the BMC told of another activation.
+        self.notices: list[None] = []
 
     async def __aenter__(self) -> 'Client':
         try:
