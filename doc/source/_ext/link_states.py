@@ -23,8 +23,8 @@ from docutils.parsers.rst import Directive
 from sphinx.application import Sphinx
 from sphinx.ext.graphviz import graphviz
 
-from ironic_solconsole.sol.link import LinkState
 from ironic_solconsole.sol.link import TRANSITIONS
+from ironic_solconsole.sol.link import LinkState
 
 
 def dot() -> str:
@@ -60,6 +60,11 @@ def rows() -> list[tuple[str, str, str]]:
             for event, target in row.items()]
 
 
+def _row(cells: tuple[str, ...]) -> nodes.row:
+    return nodes.row('', *(
+        nodes.entry('', nodes.paragraph(text=text)) for text in cells))
+
+
 class LinkStates(Directive):
     """The directive."""
 
@@ -76,12 +81,8 @@ class LinkStates(Directive):
         group = nodes.tgroup(cols=len(heads))
         group += [nodes.colspec(colwidth=1) for _ in heads]
         head, body = nodes.thead(), nodes.tbody()
-        for section, lines in ((head, [heads]), (body, rows())):
-            for cells in lines:
-                row = nodes.row()
-                for text in cells:
-                    row += nodes.entry('', nodes.paragraph(text=text))
-                section += row
+        head += [_row(heads)]
+        body += [_row(cells) for cells in rows()]
         group += [head, body]
         return nodes.table('', group)
 
