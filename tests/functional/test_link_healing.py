@@ -192,8 +192,8 @@ def exact_streams(bmcs, bridge, size, timeout):
     people = [viewers.Viewer(spec.url) for spec in specs]
     try:
         waiting.wait_until(
-            lambda: all(c['viewers'] == 1 for c in bridge.consoles()),
-            'a viewer at each console')
+            lambda: all(bridge.show(spec.node)['viewers'] == 1
+                        for spec in specs), 'a viewer at each console')
         texts = [hosts.text(size, f'host{number}')
                  for number in range(len(bmcs))]
         pastes = [hosts.text(size // 4, f'person{number}')
@@ -260,3 +260,21 @@ def test_one_bad_console_is_not_noticed_by_another(bridge, bad):
             person.wait_exactly(text, 60)
             good.host.wait_received(paste, 60)
         assert not bridge.logged('held up')
+
+
+@pytest.mark.long
+def test_200_streaming_consoles_do_not_notice_three_bad_ones(bridge):
+    """A black hole, a babbler and a slow one, and a viewer that hangs."""
+    with model.ModelBmcs(204) as bmcs:
+        bad = bmcs[:4]
+        for bmc in bad:
+            bridge.connect(bridge_support.model_spec(bmc))
+        with viewers.Viewer(bridge.consoles()[3]['url']) as hangs:
+            hangs.stop_reading()
+            bad[0].faults.black_hole = True
+            bad[1].faults.both(garbage=1.0, forge=1.0, mutate=0.5)
+            bad[2].faults.answer_delay = 3.0
+            for bmc in bad[1:]:
+                bmc.host.send(hosts.text(200_000))
+            exact_streams(bmcs[4:], bridge, 20_000, 300)
+        assert not bridge.logged('held up'), bridge.logged('held up')

@@ -14,8 +14,10 @@
 
 import asyncio
 import contextlib
+import random
 import socket
 import struct
+import tracemalloc
 
 import hypothesis
 from hypothesis import strategies
@@ -328,3 +330,63 @@ def test_a_command_without_a_session_says_so():
         session.send_sol(b'\x00\x00\x00\x00')
         await session.close()
     run(body)
+
+
+def mutated(packet, chance):
+    """A packet with its end cut off, bits flipped, or bytes for bytes."""
+    kind = chance.randrange(4)
+    if kind == 0:
+        return packet[:chance.randrange(len(packet))]
+    if kind == 1:
+        return chance.randbytes(chance.randrange(400))
+    changed = bytearray(packet)
+    for _ in range(chance.randrange(1, 4)):
+        changed[chance.randrange(len(changed))] ^= 1 << chance.randrange(8)
+    return bytes(changed)
+
+
+def feed_mutations(count):
+    """Feed spoiled packets to a session; gives how much memory it grew."""
+    chance = random.Random(count)
+
+    async def body():
+        peer = Peer()
+        peer.wire._sealing = sealed()
+        bmc = sealing.Sealing(
+            k1=b'k' * 20, aes_key=b'a' * 16, digest='sha1', code_size=12,
+            local_id=0x2222, remote_id=0x1111)
+        good = 0
+        sizes = []
+        for number in range(count):
+            packet = bmc.seal(number % 2, chance.randbytes(
+                chance.randrange(8, 80)))
+            # Some changes are outside of what is signed: still the same.
+            peer.wire.feed(mutated(packet, chance))
+            if number % 10 == 0:
+                sol = bmc.seal(sealing.PAYLOAD_SOL, b'\x01\0\0\0good')
+                peer.wire.feed(sol)
+                good += 1
+            if number in (count // 10, count - 1):
+                sizes.append(tracemalloc.get_traced_memory()[0])
+            peer.sent.clear()
+            if number % 1000 == 0:
+                assert peer.sol.count(b'\x01\0\0\0good') == good
+                peer.sol.clear()
+                good = 0
+        peer.wire.end()
+        return sizes[1] - sizes[0]
+
+    tracemalloc.start()
+    try:
+        return asyncio.run(body())
+    finally:
+        tracemalloc.stop()
+
+
+def test_spoiled_packets_crash_nothing_and_leak_nothing():
+    assert feed_mutations(3000) < 64 * 1024
+
+
+@pytest.mark.long
+def test_200000_spoiled_packets_crash_nothing_and_leak_nothing():
+    assert feed_mutations(200_000) < 64 * 1024
