@@ -137,9 +137,7 @@ def cycles_of_addresses(bmc, bridge, count):
     with viewers.Viewer(good.url) if bridge.connect(good) else None as stay:
         for number in range(count):
             bridge.open(bad, wait=0)
-            waiting.wait_until(
-                lambda: bridge.show(good.node)['state'] != 'connected',
-                'the link leaves')
+            bridge.wait_state(good.node, 'waiting')
             bridge.open(good)
             bridge.wait_state(good.node, 'connected', 30)
             if number >= min(10, count // 2):   # after warming up

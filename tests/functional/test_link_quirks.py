@@ -228,8 +228,10 @@ def test_our_own_session_of_before_an_outage_is_taken_over(
     model_bmc.faults.black_hole = True
     bridge.wait_state(spec.node, 'waiting', 30)
     model_bmc.faults.black_hole = False
-    bridge.wait_state(spec.node, 'connecting', 30)
-    status = bridge.wait_state(spec.node, 'connected', 30)
-    assert status['session'] != session
+    waiting.wait_until(
+        lambda: bridge.show(spec.node)['state'] == 'connected'
+        and bridge.show(spec.node)['session'] != session,
+        'a new session is connected', 30,
+        seen=lambda: bridge.show(spec.node))
     waiting.wait_until(lambda: len(model_bmc.live_sessions) == 1,
                        'the old session is closed')
