@@ -14,12 +14,25 @@
 
 import collections.abc
 import logging
+import pathlib
+import tempfile
 
 import pytest
 
 from tests.support import bmc as model
 from tests.support import bridge as bridge_support
 from tests.support import ipmi_sim
+
+
+@pytest.fixture
+def tmp_path() -> collections.abc.Iterator[pathlib.Path]:
+    """A directory whose path leaves room for that of a socket.
+
+    pytest's own is too long for the 107 bytes of unix(7) when tests run in
+    parallel.
+    """
+    with tempfile.TemporaryDirectory(prefix='solconsole.') as name:
+        yield pathlib.Path(name)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@
 
 """``ironic-solconsole`` as an operator runs it, at real bridges."""
 
-import collections.abc
 import dataclasses
 import json
 import os
@@ -20,7 +19,6 @@ import pathlib
 import signal
 import subprocess
 import sys
-import tempfile
 
 import pytest
 
@@ -211,16 +209,8 @@ def test_a_node_name_cannot_forge_the_output(
         assert r'x\x1b[2J\nfaked\u202e\xe9' in text, output
 
 
-@pytest.fixture
-def short_path() -> collections.abc.Iterator[pathlib.Path]:
-    """A directory that leaves room for the path of a socket."""
-    with tempfile.TemporaryDirectory(prefix='solconsole.') as name:
-        yield pathlib.Path(name)
-
-
 def test_the_run_directory_comes_from_the_configuration_of_ironic(
-        short_path: pathlib.Path) -> None:
-    tmp_path = short_path
+        tmp_path: pathlib.Path) -> None:
     state = tmp_path / 'state'
     named = tmp_path / 'named'
     plain = tmp_path / 'plain.conf'
