@@ -23,6 +23,7 @@ import datetime
 import logging
 import typing
 
+from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
 from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
@@ -113,9 +114,13 @@ class Console:
         """
         old = self.spec
         if (old.tcp_host, old.tcp_port) != (spec.tcp_host, spec.tcp_port):
-            listener = self._listen(spec)
+            # First the old one: its address may include the new one's.
             self._listener.close()
-            self._listener = listener
+            try:
+                self._listener = self._listen(spec)
+            except exception.RequestRefused:
+                self._listener = self._listen(old)
+                raise
         self.spec = spec
         if old.instance_uuid != spec.instance_uuid:
             self._dismiss('the node was given to another instance')

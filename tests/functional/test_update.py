@@ -161,6 +161,19 @@ def test_what_the_last_tenant_pasted_does_not_reach_the_next_one(
         f'{late} bytes of the last tenant reached the host of the next')
 
 
+def test_the_address_may_change_to_one_that_includes_the_old_one(
+        bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge) -> None:
+    spec = bridge_support.make_spec(bmc)
+    session = bridge.connect(spec)['session']
+    for host in ('0.0.0.0', '127.0.0.1'):
+        status = bridge.open(dataclasses.replace(spec, tcp_host=host))
+        assert status['session'] == session
+        assert status['url'] == f'tcp://{host}:{spec.tcp_port}'
+        with viewers.Viewer(spec.url):
+            wait_viewers(bridge, 1)
+        wait_viewers(bridge, 0)
+
+
 def test_a_port_in_use_is_refused_with_the_holders_name(
         bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge) -> None:
     spec = bridge_support.make_spec(bmc)
