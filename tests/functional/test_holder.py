@@ -12,6 +12,8 @@
 
 """A console that somebody else uses is not taken; ours is watched."""
 
+import pytest
+
 from ironic_solconsole import exception
 from tests.support import bridge as bridge_support
 from tests.support import ipmi_sim
@@ -150,3 +152,20 @@ def test_two_consoles_on_one_bmc_do_not_fight(
         'the first console keeps its session', 5)
     bridge.close(first.node)
     bridge.wait_state(second.node, 'connected', 30)
+
+
+@pytest.mark.long
+def test_ipmitool_is_left_alone_for_a_minute_and_followed_in_ten_seconds(
+        echo_bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge) -> None:
+    with echo_bmc.ipmitool(ipmi_sim.SECOND).activate() as hand:
+        hand.wait_open()
+        holder = echo_bmc.ipmitool().holder()
+        spec = bridge_support.make_spec(echo_bmc)
+        bridge.open(spec)
+        waiting.always(
+            lambda: bridge.show(spec.node)['state'] in ('held', 'connecting'),
+            'we wait', 60, interval=0.5)
+        assert echo_bmc.ipmitool().holder() == holder
+        check_undisturbed(echo_bmc, hand, b'still mine')
+        hand.leave()
+        bridge.wait_state(spec.node, 'connected', 30)

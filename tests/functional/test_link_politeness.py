@@ -339,3 +339,23 @@ def test_two_links_that_steal_do_not_fight(model_bmc, bridge):
         since = time.monotonic()
         waiting.always(lambda: not deactivations(bmc, since),
                        'nobody steals any more', 6)
+
+
+@pytest.mark.long
+def test_wrong_credentials_are_tried_twice_in_five_minutes_and_a_bit(
+        model_bmc, bridge):
+    """Whatever viewers, Nova and takeover passes do meanwhile."""
+    bmc = model_bmc
+    spec = bridge_support.model_spec(bmc, password='wrong')
+    bridge.open(spec)
+    begun = time.monotonic()
+    while time.monotonic() - begun < 310:
+        with viewers.Viewer(spec.url) as viewer:
+            viewer.send(b'\r')
+            bridge.open(spec, wait=0)
+        bridge.close(spec.node)
+        bridge.open(spec, wait=1)
+        assert len(bmc.journal.logins) == 1 or (
+            time.monotonic() - begun > 299), bmc.journal.logins
+        time.sleep(0.5)
+    assert len(bmc.journal.logins) == 2, bmc.journal.logins

@@ -69,14 +69,19 @@ check_release_notes() {
 # run_tests MARKS PATH [OPTION...]: with pytest, in the environment of
 # Ironic 39; the tests find the three releases by these names.
 run_tests() {
-    local marks=$1
+    local marks=$1 temp status=0
     shift
+    # Tests put UNIX sockets there, whose paths have at most 107 bytes;
+    # pytest's own choice is long. It stays when a test has failed.
+    temp=$(mktemp -d /tmp/st.XXXXXX)
     SOLCONSOLE_IRONIC_BIN="$(venv_bin ironic-39)" \
         SOLCONSOLE_IRONIC_29_BIN="$(venv_bin ironic-29)" \
         SOLCONSOLE_IRONIC_26_BIN="$(venv_bin ironic-26)" \
         PYTHONDONTWRITEBYTECODE=1 \
         "$(venv_bin ironic-39)/python" -m pytest -p no:cacheprovider \
-        -m "$marks" "$@"
+        --basetemp "$temp/t" -m "$marks" "$@" || status=$?
+    [ "$status" -ne 0 ] || rm -rf "$temp"
+    return "$status"
 }
 
 # generated_tests: the unit tests, with many more generated examples.
