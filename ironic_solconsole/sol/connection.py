@@ -335,13 +335,18 @@ class Link:
             error = LinkError(
                 Reason.PROTOCOL_ERROR,
                 f'internal error ({type(error).__name__}); see the log')
-        if error.reason is Reason.BAD_CREDENTIALS:
-            self.memory.refused = fingerprint(self.target)
+        self._note_refusal(self.target, error)
+        busy = error.reason in (Reason.HELD, Reason.STOLEN)
+        self._move(LinkEvent.BUSY if busy else LinkEvent.FAILED, error)
+
+    def _note_refusal(self, target: sol_session.Target,
+                      error: LinkError | None) -> None:
+        """Remember credentials that were refused, beyond this link."""
+        if error is not None and error.reason is Reason.BAD_CREDENTIALS:
+            self.memory.refused = fingerprint(target)
             self.memory.refused_at = time.time()
             self.memory.refused_detail = error.detail
             self._owner.link_memory_changed()
-        busy = error.reason in (Reason.HELD, Reason.STOLEN)
-        self._move(LinkEvent.BUSY if busy else LinkEvent.FAILED, error)
 
     async def _connect_and_serve(self) -> None:
         port = await self._attempt_on(self.target.port)
@@ -358,8 +363,9 @@ class Link:
         :returns: only when the BMC has SOL on another port: which. That
             takes a session of its own there.
         """
+        target = self.target
         session = self._session = sol_session.Session(
-            dataclasses.replace(self.target, port=port), self._on_sol,
+            dataclasses.replace(target, port=port), self._on_sol,
             self._check.set)
         self._channel = sol_channel.SolChannel(
             skip_sequence=sol_payload.Workaround.SKIP_SEQUENCE
@@ -371,6 +377,8 @@ class Link:
         try:
             async with self._login_slots:
                 await self._login(session)
+                session.encrypt_sol(sol_payload.Workaround.UNENCRYPTED
+                                    not in self.workarounds)
                 # How the BMC sees us, for who comes after us; asked now, as
                 # there is nothing to leave behind yet.
                 ours = await sol_payload.session_info(
@@ -378,8 +386,6 @@ class Link:
                 activation = await self._activate(session, ours)
             if activation.port:
                 return activation.port
-            session.encrypt_sol(sol_payload.Workaround.UNENCRYPTED
-                                not in self.workarounds)
             self._channel.activated(
                 activation.inbound_size, self._loop.time())
             self.memory.activation = Activation(
@@ -392,6 +398,8 @@ class Link:
             self._ended(error)      # before leaving, which takes a moment
             raise
         finally:
+            # Whoever switches off and on must not cause another login.
+            self._note_refusal(target, session.doubted)
             self._detach()
             if not self._lost.cancel():
                 self._lost.exception()      # told already, or overtaken

@@ -195,6 +195,7 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         self._suites = collections.deque(target.suites)
         self._timer: asyncio.TimerHandle | None = None
         self._refusal: asyncio.TimerHandle | None = None
+        self.doubted: LinkError | None = None
         self._first_retry = _FIRST_RETRY
         self._retry = _FIRST_RETRY
         self._first_sent = 0.0
@@ -524,10 +525,12 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
         if self._sealing is not None:
             self._refused(error)
         elif self._refusal is None:
+            self.doubted = error
             self._refusal = self._loop.call_later(
                 _FORGERY_GRACE, self._refused, error)
 
     def _doubt_no_more(self) -> None:
+        self.doubted = None
         if self._refusal is not None:
             self._refusal.cancel()
             self._refusal = None
@@ -632,6 +635,11 @@ class Session:
     def session_id(self) -> int:
         """The id that the BMC gave this session, 0 before it did."""
         return int(self._wire.sessionid) if self._wire is not None else 0
+
+    @property
+    def doubted(self) -> LinkError | None:
+        """A refusal of the login that may still turn out to be forged."""
+        return self._wire.doubted if self._wire is not None else None
 
     @property
     def suite(self) -> int | None:

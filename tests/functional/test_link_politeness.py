@@ -309,6 +309,23 @@ def test_wrong_credentials_are_tried_once_whatever_happens(
     bridge.wait_state(spec.node, 'connected')
 
 
+def test_a_refusal_counts_though_the_console_was_closed_meanwhile(
+        model_bmc, bridge):
+    """Nova switches off and on faster than a refusal is believed."""
+    bmc = model_bmc
+    bmc.settings.abandoned_after = 0.05
+    spec = bridge_support.model_spec(bmc, password='wrong')
+    bridge.open(spec, wait=0)
+    waiting.wait_until(
+        lambda: any(login.result != 'under way'
+                    for login in bmc.journal.logins),
+        'the login has been refused', interval=0.005)
+    bridge.close(spec.node)
+    status = bridge.open(spec)
+    assert status['reason'] == Reason.BAD_CREDENTIALS, status
+    assert len(bmc.journal.logins) == 1, bmc.journal.logins
+
+
 def test_the_last_free_session_of_a_bmc_is_left_to_others(bridge):
     with model.ModelBmcs(model.BmcOptions(slots=1)) as (bmc,):
         bmc.hold('second')
