@@ -87,13 +87,14 @@ run_tests() {
 # generated_tests: the unit tests, with many more generated examples.
 generated_tests() {
     PYTHONPATH="$REPO/tools/lib" run_tests 'not long' tests/unit \
-        -p many_examples --timeout 3600
+        -p many_examples --timeout 3600 -o faulthandler_timeout=3600
 }
 
 # long_tests: those that are marked so.
 long_tests() {
     local status=0
-    run_tests long tests --timeout 3600 || status=$?
+    run_tests long tests --timeout 3600 -o faulthandler_timeout=3600 ||
+        status=$?
     # What pytest says when no test is marked.
     [ "$status" -eq 5 ] && status=0
     return "$status"
