@@ -174,9 +174,6 @@ class _Fields:
     def miss(self, complaint: str) -> None:
         self._missing.append(complaint)
 
-    def complain(self, complaint: str) -> None:
-        self._invalid.append(complaint)
-
     def raise_complaints(self) -> None:
         complaints = '; '.join([*self._missing, *self._invalid])
         if self._invalid:

@@ -31,7 +31,6 @@ from ironic_solconsole.exception import Reason
 from ironic_solconsole.sol import sealing
 from ironic_solconsole.sol import session as sol_session
 
-CMD_CLOSE_SESSION = sol_session.CMD_CLOSE_SESSION
 CMD_GET_SESSION_INFO = 0x3d
 CMD_GET_USER_NAME = 0x46
 CMD_ACTIVATE = 0x48
@@ -329,4 +328,5 @@ async def close_other(session: sol_session.Session, other: int) -> None:
     :raises: LinkError without an answer.
     """
     await session.command(
-        sol_session.NETFN_APP, CMD_CLOSE_SESSION, struct.pack('<I', other))
+        sol_session.NETFN_APP, sol_session.CMD_CLOSE_SESSION,
+        struct.pack('<I', other))

@@ -281,13 +281,13 @@ class _Wire(pyghmi_session.Session):   # type: ignore[misc]
     def start_command(
             self, netfn: int, command: int, data: bytes,
             callback: collections.abc.Callable[[Answer], None],
-            retry: bool = True, hurry: bool = False) -> None:
+            hurry: bool = False) -> None:
         """Send a command; one at a time is the caller's duty."""
         self._retry = _HURRY if hurry else self._first_retry
         self.ipmicallback = lambda response: callback(
             Answer(response['code'], bytes(response['data'])))
         self._first_sent = self._loop.time()
-        self._send_ipmi_net_payload(netfn, command, data, retry=retry)
+        self._send_ipmi_net_payload(netfn, command, data, retry=True)
 
     def forget_command(self) -> None:
         """Nobody waits for the answer any more."""
