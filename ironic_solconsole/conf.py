@@ -118,6 +118,41 @@ OPTIONS = [
         help='Logins to BMCs that one console process runs at a time, so '
              'that a conductor with a thousand consoles starts without a '
              'storm.'),
+    cfg.StrOpt(
+        'coordination_url',
+        default='file://$state_path/solconsole/locks', secret=True,
+        help='Where the locks are kept that let only one conductor hold '
+             'the console of a node. file:///DIRECTORY is for all '
+             'conductors of one host, which then must share the directory. '
+             'Conductors on several hosts need redis://HOST:PORT, '
+             'etcd3+http://HOST:PORT or zookeeper://HOST:PORT, the same '
+             'one for all. Times in the URL are refused: lock_ttl is the '
+             'one that counts.'),
+    cfg.FloatOpt(
+        'lock_ttl', default=30.0, min=3.0, max=3600.0,
+        help='Seconds after which another conductor can have the console '
+             'of a node whose conductor died or was cut off. ZooKeeper may '
+             'grant less.'),
+    cfg.FloatOpt(
+        'lock_margin', default=5.0, min=0.5, max=1800.0,
+        help='Seconds by which a conductor that cannot renew its locks '
+             'closes its consoles before another one can have them. At '
+             'most half of lock_ttl counts.'),
+    cfg.FloatOpt(
+        'lock_renew_interval', default=5.0, min=0.2, max=1200.0,
+        help='Seconds between two renewals of the locks. At most a third '
+             'of lock_ttl less lock_margin counts, so that two may fail.'),
+    cfg.FloatOpt(
+        'takeover_interval', default=15.0, min=1.0, max=3600.0,
+        help='Seconds between two looks for nodes whose console should be '
+             'open on this conductor and is not, or has changed. A change '
+             'of the hash ring causes one at once.'),
+    cfg.FloatOpt(
+        'untakeover_interval', default=15.0, min=1.0, max=3600.0,
+        help='Seconds between two looks for consoles that are open on this '
+             'conductor and should not be, and for console processes that '
+             'were left behind. A change of the hash ring causes one at '
+             'once.'),
 ]
 
 

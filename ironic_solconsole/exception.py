@@ -23,6 +23,7 @@
     |   +-- RequestRefused      a bridge answered, and the answer is no
     |       +-- PortInUse       somebody else listens on the node's TCP port
     +-- PortError               no TCP port can be given to a node
+    +-- CoordinationError       coordination_url or its times are not usable
     +-- LinkError               no serial data flows, for one of Reason
 
 This module imports nothing of ours, so that ``sol`` may use it.
@@ -48,6 +49,9 @@ class Reason(enum.StrEnum):
     CLOSED_BY_BMC = 'BMC closed it'
     POWERED_OFF = 'powered off'
     PROTOCOL_ERROR = 'protocol error'
+    LOCKED = 'locked by another conductor'
+    NO_LOCK = 'no lock'
+    CONDUCTOR_AWAY = 'conductor away'
 
 
 #: What a deployer can do about each reason, as the end of a sentence.
@@ -79,6 +83,14 @@ ADVICE: dict[Reason, str] = {
         'the BMC offers no serial data while the host is powered off',
     Reason.PROTOCOL_ERROR:
         'the BMC does not keep to IPMI 2.0; look for newer firmware',
+    Reason.LOCKED:
+        'another conductor holds the lock of the node; it is taken up when '
+        'that gives it up',
+    Reason.NO_LOCK:
+        'check coordination_url and what it names; the console opens when '
+        'the lock can be had',
+    Reason.CONDUCTOR_AWAY:
+        'the conductor does not answer; the console opens when it does',
 }
 
 
@@ -135,6 +147,10 @@ class PortInUse(RequestRefused):
 
 class PortError(SolConsoleError):
     """No TCP port can be given to a node, with the reason."""
+
+
+class CoordinationError(SolConsoleError):
+    """coordination_url, or a time that goes with it, is not usable."""
 
 
 class LinkError(SolConsoleError):

@@ -81,7 +81,8 @@ def raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-async def run(control_fd: int) -> None:
+async def run(control_fd: int, host: str,
+              selector: watchdog.WatchedSelector) -> None:
     """Serve until the conductor is gone or SIGTERM comes."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
@@ -89,7 +90,8 @@ async def run(control_fd: int) -> None:
     def tell(event: control.Event) -> None:
         conductor.send_event(event)
 
-    service = bridge_service.Service(tell)
+    service = bridge_service.Service(tell, host)
+    selector.on_wake = service.watch
 
     def made(connection: wire.Connection) -> bool:
         return True
@@ -127,15 +129,19 @@ def main(argv: typing.Sequence[str] | None = None) -> None:
     # SIGHUP and SIGINT are meant for the conductor's terminal or group.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Libraries under tooz load it where it is installed: megabytes, and a
+    # warning on stderr, for something that is never used here.
+    sys.modules.setdefault('eventlet', typing.cast(typing.Any, None))
     os.umask(0o077)
     os.chdir('/')
     # A core file would hold the passwords of BMCs.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     raise_descriptor_limit()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
+    selector = watchdog.WatchedSelector()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(
-            watchdog.WatchedSelector())) as runner:
-        runner.run(run(args.control_fd))
+            selector)) as runner:
+        runner.run(run(args.control_fd, args.host, selector))
 
 
 if __name__ == '__main__':

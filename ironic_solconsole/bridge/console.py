@@ -10,11 +10,15 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""One node's console: a link, a listener, viewers, and the rules between.
+"""One node's console: lease, link, listener, viewers, and their rules.
 
 Output of the host goes to every viewer. Input of every viewer goes to the
 host, as fast as the BMC takes it; while there is no link it is dropped, as
 what was typed at a dead console must not reach the host later.
+
+The link is fenced while this process has no lease on the node, and the lock
+is given back when the link has left the BMC. The listener is up all the
+while, and who attaches is told.
 """
 
 import asyncio
@@ -25,6 +29,7 @@ import typing
 
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
 from ironic_solconsole.sol import connection as sol_connection
@@ -72,6 +77,8 @@ class Console:
     :param login_slots: bounds the logins that run at a time.
     :param memory: what an earlier console of the node left.
     :param on_memory: called when that changed.
+    :param leases: gives the lease on the node.
+    :param admitted: whether to begin; else :meth:`admit` does.
     :param predecessor: an earlier console of the node that may still be
         logging out; the link waits for it, or it would find itself locked
         out by its own session.
@@ -82,6 +89,7 @@ class Console:
                  login_slots: asyncio.Semaphore,
                  memory: sol_link.LinkMemory,
                  on_memory: collections.abc.Callable[['Console'], None],
+                 leases: console_lease.LeaseKeeper, admitted: bool = True,
                  predecessor: 'Console | None' = None) -> None:
         self.spec = spec
         self._limits = limits
@@ -90,6 +98,10 @@ class Console:
         #: In the order in which they may give input.
         self._viewers: dict[console_listener.Viewer, None] = {}
         self._closed = False
+        self._leases = leases
+        self._lease: console_lease.Lease | None = None
+        self._predecessor = predecessor
+        self._freeing: asyncio.Task[None] | None = None
         self._extra = {'node': spec.node}
         self.bytes_in = 0
         self.bytes_out = 0
@@ -99,6 +111,21 @@ class Console:
             keepalive_interval=limits.keepalive_interval, node=spec.node,
             memory=memory, workarounds=workarounds_of(spec),
             steal=spec.steal == 'once')
+        if admitted:
+            self.admit()
+
+    @property
+    def admitted(self) -> bool:
+        """Whether viewers are let in, and the BMC may be contacted."""
+        return self._lease is not None
+
+    def admit(self) -> None:
+        """Begin, if that has not been done."""
+        if self._lease is not None or self._closed:
+            return
+        self._lease = self._leases.want(self.spec.node, self)
+        self.lease_changed()
+        predecessor, self._predecessor = self._predecessor, None
         self._link.start(predecessor._link if predecessor else None)
 
     def _listen(self, spec: console_spec.ConsoleSpec,
@@ -152,8 +179,31 @@ class Console:
         self._link.close()
 
     async def wait_closed(self) -> None:
-        """Wait until the BMC's session is logged out or given up."""
+        """Wait until the BMC's session is logged out or given up, and give
+        the lock back."""
         await self._link.wait_closed()
+        if self._lease is not None:
+            self._leases.forget(self._lease, self)
+
+    # -- the lease (lease.Owner) -----------------------------------------
+
+    def lease_changed(self) -> None:
+        lease = self._lease
+        if self._closed or lease is None:
+            return
+        if lease.valid:
+            self._link.admit()
+            return
+        self._link.fence(lease.explain())
+        if lease.held is not None and self._freeing is None:
+            self._freeing = asyncio.get_running_loop().create_task(
+                self._free(lease))
+
+    async def _free(self, lease: console_lease.Lease) -> None:
+        """Give the lock of a fenced console back when it is out."""
+        await self._link.wait_left()
+        self._freeing = None
+        self._leases.free(lease)
 
     def _dismiss(self, notice: str) -> None:
         viewers, self._viewers = self._viewers, {}
@@ -183,6 +233,11 @@ class Console:
             'session': f'{session_id:#x}' if session_id else '',
             'generation': self.spec.generation,
             'settled': link.settled,
+            'lock': str(self._lease.standing if self._lease
+                        else console_lease.Standing.WAITING),
+            'holder': (console_lease.describe(self._lease.holder)
+                       if self._lease and self._lease.standing
+                       is console_lease.Standing.ELSEWHERE else ''),
         }
 
     # -- viewers (listener.Host) -----------------------------------------
@@ -190,6 +245,9 @@ class Console:
     def viewer_came(self, viewer: console_listener.Viewer) -> bool:
         if self._closed:
             viewer.close()
+            return False
+        if not self.admitted:
+            viewer.close('this console is being moved here; try again')
             return False
         if len(self._viewers) >= self._limits.max_clients:
             viewer.close('this console has as many viewers as it allows')
@@ -237,6 +295,9 @@ class Console:
 
     def link_wanted(self) -> bool:
         return bool(self._viewers)
+
+    def link_permitted(self) -> bool:
+        return self._lease is not None and self._lease.valid
 
     def link_input_accepted(self, count: int) -> None:
         self.bytes_in += count

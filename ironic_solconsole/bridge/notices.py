@@ -27,6 +27,8 @@ _OF_REASON = {
     Reason.POWERED_OFF: 'the machine is powered off',
     Reason.UNREACHABLE: 'the console does not answer; trying again',
     Reason.CLOSED_BY_BMC: 'the console was interrupted; trying again',
+    Reason.LOCKED: 'this console is served elsewhere at the moment; waiting '
+                   'for it',
 }
 _UNAVAILABLE = 'the console is not available; trying again'
 
@@ -46,6 +48,6 @@ def of_state(state: LinkState, reason: Reason | None, before: str) -> str:
         return before       # the same session, a few seconds later
     if reason is not None:
         return _OF_REASON.get(reason, _UNAVAILABLE)
-    if state in (LinkState.IDLE, LinkState.CONNECTING):
+    if state in (LinkState.IDLE, LinkState.CONNECTING, LinkState.FENCED):
         return before       # nothing new until it succeeds or fails
     return ''

@@ -24,15 +24,19 @@ import contextlib
 import logging
 import os
 import pathlib
+import secrets
 import socket
 import struct
 import time
 import typing
 
 from ironic_solconsole import control
+from ironic_solconsole import coordination
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import console as bridge_console
+from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as bridge_listener
 from ironic_solconsole.bridge import wire
 from ironic_solconsole.sol import link as sol_link
@@ -40,8 +44,8 @@ from ironic_solconsole.sol import link as sol_link
 LOG = logging.getLogger(__name__)
 
 #: Seconds a bridge may take to log out of its BMCs before it exits; the
-#: promise is that it is gone within 2 s of its conductor.
-SHUTDOWN_TIMEOUT = 1.5
+#: promise is that it is gone within 2 s of its conductor, with its locks.
+SHUTDOWN_TIMEOUT = 1.25
 
 MAX_WAIT = 30.0             # seconds an open may be asked to wait
 MAX_RELEASE = 31 * 24 * 3600.0      # seconds
@@ -76,12 +80,15 @@ class Service:
     """The consoles of this process.
 
     :param tell: gives an event to the conductor.
+    :param host: name of the conductor.
     """
 
     def __init__(
             self, tell: collections.abc.Callable[[control.Event], object],
-            ) -> None:
+            host: str) -> None:
         self._tell = tell
+        self._host = host
+        self._leases: console_lease.LeaseKeeper | None = None
         self._consoles: dict[str, bridge_console.Console] = {}
         self._leaving: dict[str, bridge_console.Console] = {}
         self._memories: collections.OrderedDict[
@@ -96,6 +103,7 @@ class Service:
         self._verbs: dict[str, _Verb] = {
             'configure': self._configure,
             'open': self._open,
+            'admit': self._admit,
             'close': self._close,
             'list': self._list,
             'show': self._show,
@@ -116,7 +124,8 @@ class Service:
 
         :raises: RequestRefused, SpecError.
         """
-        verb = self._verbs.get(request.verb)
+        verb = (self._heartbeat if request.verb == 'ping'
+                else self._verbs.get(request.verb))
         if verb is None:
             raise exception.RequestRefused(
                 'unknown-verb', f'{request.verb[:64]!r} is not a verb')
@@ -151,36 +160,65 @@ class Service:
             keepalive_interval=int(
                 _number(options, 'keepalive_interval', 1, 20)))
         slots = int(_number(options, 'login_concurrency', 1, 1024))
+        timeout = _number(options, 'conductor_timeout', 1, 3600)
+        dead = options.get('dead', [])
+        if not isinstance(dead, list) or not all(
+                isinstance(word, str) for word in dead):
+            raise exception.RequestRefused(
+                'bad-request', 'dead must be a list of member ids')
+        try:
+            settings = coordination.Coordination.from_json(
+                options.get('coordination'))
+            # Loading a library takes longer than the loop may wait.
+            member = f'{self._host}:{os.getpid()}:{secrets.token_hex(8)}'
+            backend = await asyncio.get_running_loop().run_in_executor(
+                None, backends.make, settings, member)
+        except (exception.CoordinationError, backends.BackendError) as error:
+            raise exception.RequestRefused(
+                'bad-coordination', str(error)) from None
         level = int(_number(options, 'log_level', 0, 100))
         await self._listen(_text(options, 'socket'))
         logging.getLogger().setLevel(level)
         self._login_slots = asyncio.Semaphore(slots)
+        self._leases = console_lease.LeaseKeeper(
+            settings, backend, timeout, dead)
+        self._leases.start()
         self._limits = limits
-        return {'pid': os.getpid(), 'version': str(control.VERSION)}
+        return {'pid': os.getpid(), 'version': str(control.VERSION),
+                'member': member}
 
     async def _open(self, args: control.Json) -> control.Json:
         wait = _number(args, 'wait', 0, MAX_WAIT)
         spec = console_spec.ConsoleSpec.from_json(args.get('spec'))
+        admit = args.get('admit', True)
+        if not isinstance(admit, bool):
+            raise exception.RequestRefused(
+                'bad-request', 'admit must be true or false')
         if 'memory' in args:
-            # A bridge that has been there longer knows better.
-            self._memories.setdefault(
-                spec.node, sol_link.LinkMemory.from_json(args['memory']))
+            memory = sol_link.LinkMemory.from_json(args['memory'])
+            # A bridge that has been there longer knows better; only where
+            # the node had its console meanwhile it does not know.
+            self._memories.setdefault(spec.node, memory)
+            if spec.node not in self._consoles:
+                self._memories[spec.node].learn(memory)
         try:
-            console = self._opened(spec)
+            console = self._opened(spec, admit)
         except exception.PortInUse as error:
             holder = await asyncio.get_running_loop().run_in_executor(
                 None, bridge_listener.describe_holder, spec.tcp_port)
             raise exception.PortInUse(f'{error} by {holder}') from None
-        if wait:
+        if wait and admit:
             await console.wait_settled(wait)
         return console.status()
 
-    def _opened(self, spec: console_spec.ConsoleSpec,
+    def _opened(self, spec: console_spec.ConsoleSpec, admit: bool,
                 ) -> bridge_console.Console:
-        assert self._limits is not None
+        assert self._limits is not None and self._leases is not None
         console = self._consoles.get(spec.node)
         if console is not None:
             console.update(spec)
+            if admit:
+                console.admit()
         else:
             memory = self._memories.setdefault(
                 spec.node, sol_link.LinkMemory())
@@ -189,7 +227,8 @@ class Service:
                 self._memories.popitem(last=False)
             console = bridge_console.Console(
                 spec, self._limits, self._login_slots, memory,
-                self._memory_changed, self._leaving.get(spec.node))
+                self._memory_changed, self._leases, admit,
+                self._leaving.get(spec.node))
             self._consoles[spec.node] = console
         return console
 
@@ -197,10 +236,31 @@ class Service:
         self._tell(control.Event('memory', {
             'node': console.spec.node, 'memory': console.memory.to_json()}))
 
+    async def _admit(self, args: control.Json) -> control.Json:
+        wanted = args.get('consoles')
+        if not isinstance(wanted, list) or not all(
+                isinstance(pair, list) and len(pair) == 2
+                and all(isinstance(word, str) for word in pair)
+                for pair in wanted):
+            raise exception.RequestRefused(
+                'bad-request', 'consoles must be a list of node and '
+                'generation')
+        admitted = []
+        for node, generation in wanted:
+            console = self._consoles.get(node)
+            if console is not None and console.spec.generation == generation:
+                console.admit()
+                admitted.append(node)
+        return {'admitted': admitted}
+
     async def _close(self, args: control.Json) -> control.Json:
-        console = self._consoles.pop(_text(args, 'node'), None)
-        if console is None:
+        node = _text(args, 'node')
+        console = self._consoles.get(node)
+        generation = args.get('generation')
+        if console is None or generation not in (
+                None, console.spec.generation):
             return {'closed': False}
+        del self._consoles[node]
         self._leave(console)
         return {'closed': True}
 
@@ -259,6 +319,20 @@ class Service:
 
     async def _ping(self, args: control.Json) -> control.Json:
         return {'consoles': len(self._consoles)}
+
+    async def _heartbeat(self, args: control.Json) -> control.Json:
+        """The conductor's ping."""
+        age = args.get('database_age')
+        if age is not None:
+            age = _number(args, 'database_age', 0, float('inf'))
+        assert self._leases is not None
+        self._leases.heard(age)
+        return await self._ping(args)
+
+    def watch(self) -> None:
+        """Fence what has no lease any more; at each turn of the loop."""
+        if self._leases is not None:
+            self._leases.watch()
 
     # -- the UNIX socket -------------------------------------------------
 
@@ -326,3 +400,5 @@ class Service:
             self._leave(self._consoles.popitem()[1])
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
+        if self._leases is not None:
+            await self._leases.stop()

@@ -18,6 +18,7 @@ took is known where it goes to wait, so no stall is missed and a look costs
 two clock readings.
 """
 
+import collections.abc
 import logging
 import selectors
 import time
@@ -48,6 +49,8 @@ class WatchedSelector(selectors.EpollSelector):
         super().__init__()
         #: Stalls so far.
         self.stalls = 0
+        #: Called after each wait, before what has arrived is looked at.
+        self.on_wake: collections.abc.Callable[[], None] | None = None
         self._woke = time.monotonic()
         self._woke_cpu = time.thread_time()
         self._quiet_until = 0.0
@@ -64,6 +67,8 @@ class WatchedSelector(selectors.EpollSelector):
         events = super().select(timeout)
         self._woke = time.monotonic()
         self._woke_cpu = time.thread_time()
+        if self.on_wake is not None:
+            self.on_wake()
         return events
 
     def _tell(self, now: float, wall: float, cpu: float) -> None:

@@ -22,7 +22,8 @@ from ironic_solconsole.cli import bridges
 from ironic_solconsole.cli import command
 
 #: After those of ``list``; what a newer bridge tells beyond them follows.
-DETAILS = ('detail', 'next_try', 'settled', 'session', 'generation')
+DETAILS = ('detail', 'lock', 'holder', 'next_try', 'settled', 'session',
+           'generation')
 
 
 class Show(command.BridgeCommand, show.ShowOne):
@@ -54,9 +55,9 @@ class Show(command.BridgeCommand, show.ShowOne):
                 self._incomplete(answer.path, str(answer.error))
         if not found:
             self._give_up(parsed_args.node)
-        # A console that one bridge is closing while another opens it is
-        # with the one that is at work.
-        found.sort(key=_is_closed)
+        # Where one bridge of this host closes a console, or waits for its
+        # lock, while another has it, that one is shown.
+        found.sort(key=_idleness)
         for other in found[1:]:
             command.LOG.warning(
                 '%s knows a console of this name as well.',
@@ -88,5 +89,6 @@ def canonical(node: str) -> str:
         return node
 
 
-def _is_closed(answer: bridges.Answer) -> bool:
-    return (answer.result or {}).get('state') == 'closed'
+def _idleness(answer: bridges.Answer) -> int:
+    state = (answer.result or {}).get('state')
+    return {'closed': 2, 'fenced': 1}.get(str(state), 0)

@@ -17,6 +17,8 @@ generations have ended; each bridge is kept by a keeper.Bridge.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
+import math
 import threading
 import time
 import typing
@@ -30,13 +32,18 @@ from ironic_solconsole import spec
 from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridge_log
 from ironic_solconsole.driver import keeper
+from ironic_solconsole.driver import memories as node_memories
 from ironic_solconsole.driver import process
+from ironic_solconsole.driver import records
 
 LOG = log.getLogger(__name__)
 
 #: Generations that are remembered as ended: stops of the last hours, where
 #: a snapshot of a node that somebody still holds is seconds old.
 MAX_ENDED = 16 * 1024
+
+#: Bridges that died one after the other, and whose locks are not waited for.
+MAX_DEAD = 16
 
 
 class BridgePool:
@@ -47,17 +54,21 @@ class BridgePool:
     :param port_lost: called with node, generation and what is known of the
         holder, when a console's port stays in use. Must not block.
     :param memories: those that ``start`` fills.
+    :param database_age: tells how old the conductor's last contact with the
+        database is.
     """
 
     def __init__(self, start: keeper.Starter, bridges: int,
-                 port_lost: keeper.PortLost, memories: keeper.Memories,
-                 timing: keeper.Timing = keeper.DEFAULT_TIMING) -> None:
+                 port_lost: keeper.PortLost,
+                 memories: node_memories.Memories,
+                 timing: keeper.Timing = keeper.DEFAULT_TIMING,
+                 database_age: keeper.DatabaseAge = lambda: None) -> None:
         self._lock = threading.Lock()
         self._generations: bounded.BoundedDict[str, None] = (
             bounded.BoundedDict(MAX_ENDED))
         self._bridges = [
             keeper.Bridge(number, start, self.ended, port_lost, memories,
-                          timing)
+                          timing, database_age)
             for number in range(bridges)]
 
     def ended(self, generation: str) -> bool:
@@ -70,6 +81,36 @@ class BridgePool:
         """Open a console, as keeper.Bridge.open() does."""
         return self._bridge(wanted.node).open(
             wanted, wait, patience, budget)
+
+    def open_many(self, specs: Iterable[spec.ConsoleSpec], *, admit: bool,
+                  before: float = math.inf) -> list[spec.ConsoleSpec]:
+        """Open consoles, as keeper.Bridge.open_many() does."""
+        opened = []
+        for bridge, some in self._shared(specs):
+            opened += bridge.open_many(some, admit, before)
+        return opened
+
+    def admit_many(self, specs: Iterable[spec.ConsoleSpec]) -> None:
+        """Let viewers into consoles, as keeper.Bridge.admit() does."""
+        for bridge, some in self._shared(specs):
+            bridge.admit(some)
+
+    def consoles(self) -> list[keeper.OpenConsole]:
+        """The consoles that should be open, at this moment."""
+        return [console for bridge in self._bridges
+                for console in bridge.consoles()]
+
+    def generation(self, node: str) -> str:
+        """The generation that should be open for a node, or ''."""
+        return self._bridge(node).generation(node)
+
+    def close_if(self, node: str, generation: str,
+                 before: float = math.inf) -> bool:
+        """Close a console that may come back, as keeper.Bridge.close_if().
+
+        Unlike close() this does not end the generation.
+        """
+        return self._bridge(node).close_if(node, generation, before)
 
     def close(self, node: str, generation: str) -> None:
         """Close a node's console, as keeper.Bridge.close() does.
@@ -96,6 +137,15 @@ class BridgePool:
         for bridge in self._bridges:
             bridge.join(2 * process.END_TIMEOUT)
 
+    def _shared(self, specs: Iterable[spec.ConsoleSpec],
+                ) -> list[tuple[keeper.Bridge, list[spec.ConsoleSpec]]]:
+        """Specs by the bridges that they belong to."""
+        shares: dict[int, list[spec.ConsoleSpec]] = {}
+        for one in specs:
+            shares.setdefault(self._bridge(one.node).number, []).append(one)
+        return [(self._bridges[number], some)
+                for number, some in shares.items()]
+
     def _bridge(self, node: str) -> keeper.Bridge:
         """The bridge of a node: the same one in every conductor."""
         return self._bridges[uuid.UUID(node).int % len(self._bridges)]
@@ -103,7 +153,7 @@ class BridgePool:
 
 def starter(command: Callable[[int, int], list[str]],
             options: Callable[[int], control.Json],
-            memories: keeper.Memories,
+            memories: node_memories.Memories,
             timing: keeper.Timing = keeper.DEFAULT_TIMING) -> keeper.Starter:
     """What starts bridge processes.
 
@@ -117,21 +167,33 @@ def starter(command: Callable[[int, int], list[str]],
         if event.name != 'memory':
             bridge_log.emit(event, number)
         elif isinstance(node, str) and isinstance(memory, dict):
-            memories[node] = memory
+            memories.put(node, memory)
+
+    # what locks may have been left with, by the number of the bridge
+    members: dict[int, list[tuple[process.BridgeProcess, str]]] = {}
 
     def start(number: int) -> process.BridgeProcess:
         values = options(number)
+        before = members.setdefault(number, [])
+        del before[:-MAX_DEAD]
+        dead = [member for one, member in before if one.reaped]
+        if dead:
+            values = {**values, 'dead': dead}
         began = time.monotonic()
         running = process.BridgeProcess(
             lambda descriptor: command(number, descriptor),
             lambda event: take(event, number),
-            lambda line: bridge_log.output(line, number))
+            lambda line: bridge_log.output(line, number),
+            lambda pid: records.write(values, number, pid))
         try:
             answer: dict[str, typing.Any] = running.request(
                 'configure', {'options': values}, timing.start_timeout)
         except exception.ControlError:
             running.kill()
             raise
+        member = answer.get('member')
+        if isinstance(member, str):
+            before.append((running, member))
         LOG.info('Bridge %(number)d (pid %(pid)d, version %(version)s) runs; '
                  'it took %(took).2f s to start.',
                  {'number': number, 'pid': running.pid,

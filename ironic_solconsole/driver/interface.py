@@ -18,19 +18,22 @@ start_console while ``console_enabled`` is True switches the console off for
 good, so there is none for anything that may heal; start comes without a
 stop before it, so it is idempotent; teardown stops a console and leaves
 ``console_enabled`` True, so that a marker of our own (the generation in
-``driver_internal_info``) says whether a console should be open.
+``driver_internal_info``) says whether a console should be open. Consoles
+that belong here and that Ironic does not start, and those that belong
+elsewhere now, are the matter of takeover.py.
 """
 
+import dataclasses
 import logging as stdlib_logging
 import pathlib
 import sys
 import threading
 import time
 import typing
-import uuid
 
 from ironic.common import context as ironic_context
 from ironic.common import exception as ironic_exception
+from ironic.common import states
 from ironic.conductor import periodics
 from ironic.conductor import task_manager
 from ironic.conf import CONF
@@ -39,16 +42,22 @@ from oslo_log import log
 
 from ironic_solconsole import conf
 from ironic_solconsole import control
+from ironic_solconsole import coordination
 from ironic_solconsole import exception
-from ironic_solconsole import spec
 from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridge_log
 from ironic_solconsole.driver import bridges
+from ironic_solconsole.driver import complaints
+from ironic_solconsole.driver import database
 from ironic_solconsole.driver import hardware
 from ironic_solconsole.driver import keeper
+from ironic_solconsole.driver import memories as node_memories
 from ironic_solconsole.driver import node_info
 from ironic_solconsole.driver import node_ports
+from ironic_solconsole.driver import opening
+from ironic_solconsole.driver import ring
 from ironic_solconsole.driver import run_dir
+from ironic_solconsole.driver import takeover
 from ironic_solconsole.driver import verdict
 from ironic_solconsole.driver.metrics import METRICS
 
@@ -67,11 +76,25 @@ PORT_PATIENCE = 4.0
 #: Seconds after a stop in which a start does not fail for the BMC's sake.
 RECENTLY_ON = 60.0
 
-#: Nodes whose last complaint, or last stop, is remembered.
+#: Nodes whose last stop, or memory, is remembered.
 MAX_REMEMBERED = 8192
 
 #: Tries to find a port that nothing else on the host listens on.
 MAX_PORTS_TRIED = 20
+
+#: Seconds that a bridge has to close its consoles when its conductor hangs,
+#: before others count the conductor as gone.
+CONDUCTOR_MARGIN = 2.0
+
+#: Where a node has an instance, or gets one: its console opens again
+#: although a teardown closed it. (Ironic 26 does not know all of them.)
+OCCUPIED = frozenset(
+    getattr(states, name) for name in (
+        'ACTIVE', 'ADOPTING', 'DEPLOYDONE', 'DEPLOYHOLD', 'DEPLOYING',
+        'DEPLOYWAIT', 'RESCUE', 'RESCUEFAIL', 'RESCUEWAIT', 'RESCUING',
+        'SERVICEFAIL', 'SERVICEHOLD', 'SERVICEWAIT', 'SERVICING',
+        'UNRESCUEFAIL', 'UNRESCUING')
+    if hasattr(states, name))
 
 
 class SolConsole(base.ConsoleInterface):
@@ -84,17 +107,26 @@ class SolConsole(base.ConsoleInterface):
         self._manager: typing.Any = None
         self._manager_known = threading.Event()
         self._guarded = False
-        self._complaints: bounded.BoundedDict[str, str] = (
-            bounded.BoundedDict(MAX_REMEMBERED))
+        self._complaints = complaints.Complaints()
+        self._contact: database.Contact | None = None
         self._stopped: bounded.BoundedDict[str, float] = (
             bounded.BoundedDict(MAX_REMEMBERED))
         options = CONF[conf.GROUP]
         self._run_dir = pathlib.Path(options.run_dir)
         self._ports = node_ports.NodePorts(self._run_dir)
-        memories: keeper.Memories = bounded.BoundedDict(MAX_REMEMBERED)
+        self._memories = node_memories.Memories(MAX_REMEMBERED)
+        interval = min(keeper.DEFAULT_TIMING.ping_interval,
+                       CONF.conductor.heartbeat_timeout / 10)
+        timing = dataclasses.replace(
+            keeper.DEFAULT_TIMING, ping_interval=interval,
+            tick=min(keeper.DEFAULT_TIMING.tick, interval / 2))
         self._pool = bridges.BridgePool(
-            bridges.starter(self._command, self._bridge_options, memories),
-            options.bridges, self._port_lost, memories)
+            bridges.starter(self._command, self._bridge_options,
+                            self._memories, timing),
+            options.bridges, self._port_lost, self._memories, timing,
+            self._database_age)
+        self._passes = takeover.Takeover(
+            self._pool, self._ports, self._memories, self._run_dir)
 
     # What Ironic calls
 
@@ -115,12 +147,13 @@ class SolConsole(base.ConsoleInterface):
         try:
             node_info.parse(node)
             node_ports.ranges()
+            _coordination()
         except ironic_exception.InvalidParameterValue as error:
-            if not (node.console_enabled or _marker(node)):
+            if not (node.console_enabled or node_info.generation(node)):
                 raise
             self._complain_once(node.uuid, str(error))
         else:
-            self._complaints.pop(node.uuid, None)
+            self._complaints.settle(node.uuid)
 
     @METRICS.timer('SolConsole.start_console')
     def start_console(self, task: typing.Any) -> None:
@@ -146,14 +179,19 @@ class SolConsole(base.ConsoleInterface):
         Reads no driver_info: a node with a broken one can be stopped.
         """
         node = task.node
-        marker = _marker(node)
+        marker = node_info.generation(node)
         self._pool.close(node.uuid, marker)
         if marker:
             self._stopped[node.uuid] = time.monotonic()
-        self._complaints.pop(node.uuid, None)
+        self._complaints.settle(node.uuid)
+        self._passes.settle(node.uuid)
         self._ports.release(node.uuid)
-        node.del_driver_internal_info(node_info.GENERATION_KEY)
-        _save(node)
+        opening.unmark(node, self._memories)
+        if node.provision_state == states.DELETING:
+            node.set_driver_internal_info(node_info.TORN_DOWN_KEY, True)
+        else:
+            node.del_driver_internal_info(node_info.TORN_DOWN_KEY)
+        opening.save(node)
 
     @METRICS.timer('SolConsole.get_console')
     def get_console(self, task: typing.Any) -> dict[str, str]:
@@ -163,7 +201,7 @@ class SolConsole(base.ConsoleInterface):
             this start of this node's console.
         """
         node = task.node
-        marker = _marker(node)
+        marker = node_info.generation(node)
         if not marker:
             # teardown stops a console and leaves console_enabled True
             raise ironic_exception.ConsoleError(
@@ -194,6 +232,9 @@ class SolConsole(base.ConsoleInterface):
                 run_dir.socket_path(self._run_dir, manager.host, 0)
             except exception.BridgeUnavailable as error:
                 LOG.error('No console can be opened: %s', error)
+            self._contact = database.contact(manager)
+            if self._contact is not None:
+                self._contact.start()
         if not self._guarded:
             try:
                 manager._spawn_worker(self._guard, manager)
@@ -201,6 +242,25 @@ class SolConsole(base.ConsoleInterface):
             except ironic_exception.NoFreeConductorWorker:
                 LOG.debug('No free worker to watch for the end of this '
                           'conductor; trying again.')
+
+    @periodics.periodic(spacing=1, run_immediately=True)
+    @METRICS.timer('SolConsole.takeover')
+    def takeover(self, manager: typing.Any, context: typing.Any) -> None:
+        """Open what should be open here, when it is time to look."""
+        self._passes.takeover(manager, context)
+
+    @periodics.periodic(spacing=1, run_immediately=True)
+    @METRICS.timer('SolConsole.untakeover')
+    def untakeover(self, manager: typing.Any, context: typing.Any) -> None:
+        """Close what should not be open here, when it is time to look."""
+        self._passes.untakeover(manager, context)
+
+    @periodics.periodic(spacing=1)
+    @METRICS.timer('SolConsole.record_activations')
+    def record_activations(self, manager: typing.Any,
+                           context: typing.Any) -> None:
+        """Keep in the nodes which sessions their consoles have."""
+        self._passes.record_activations(manager, context)
 
     # Starting
 
@@ -216,19 +276,23 @@ class SolConsole(base.ConsoleInterface):
 
     def _resume_console(self, task: typing.Any) -> None:
         node = task.node
-        self._mark(node)
+        if (node.driver_internal_info.get(node_info.TORN_DOWN_KEY)
+                and node.provision_state not in OCCUPIED):
+            LOG.debug('The console of node %s was closed by a teardown and '
+                      'stays closed until the next deployment.', node.uuid)
+            return
+        opening.mark(node, self._pool)
         try:
             info = node_info.parse(node)
             port = self._ports.take(task, info.terminal_port)
-            wanted = self._spec(node, info, port)
+            wanted = opening.make_spec(node, info, port)
         except (ironic_exception.InvalidParameterValue,
                 exception.PortError) as error:
-            _save(node)
-            LOG.error('The console of node %(node)s cannot be started and '
-                      'stays as it is until it is corrected: %(error)s',
-                      {'node': node.uuid, 'error': error})
+            opening.save(node)
+            self._passes.complain(node.uuid, str(error))
             return
-        _save(node)
+        opening.save(node)
+        opening.recall(node, self._memories)
         try:
             self._pool.open(wanted)
         except exception.ControlError as error:
@@ -242,9 +306,11 @@ class SolConsole(base.ConsoleInterface):
         began = time.monotonic()
         healing = self._was_on(node.uuid)
         info = node_info.parse(node)
-        self._mark(node)
+        opening.mark(node, self._pool)
+        opening.recall(node, self._memories)
         try:
             status, waited = self._open_settled(task, info, began)
+            self._record(node)
             if not CONF[conf.GROUP].start_wait:
                 return
             failure = verdict.failure(
@@ -287,11 +353,11 @@ class SolConsole(base.ConsoleInterface):
         while True:
             remembered = node_ports.remembered(node)
             port = self._ports.take(task, info.terminal_port, avoid)
-            _save(node)
+            opening.save(node)
             now = time.monotonic()
             try:
                 status = self._pool.open(
-                    self._spec(node, info, port),
+                    opening.make_spec(node, info, port),
                     wait=CONF[conf.GROUP].start_wait,
                     patience=START_PATIENCE,
                     budget=began + START_BUDGET - now)
@@ -310,25 +376,20 @@ class SolConsole(base.ConsoleInterface):
                     raise
                 avoid.add(port)
 
+    def _record(self, node: typing.Any) -> None:
+        """Store the session that the console has, if it has one already."""
+        activation = self._memories.pending(node.uuid)
+        if activation is not None:
+            takeover.store(node, activation)
+            opening.save(node)
+            self._memories.recorded(node.uuid, activation)
+
     def _give_up(self, node: typing.Any) -> None:
         """Undo a start: the console is off again; its port stays."""
-        self._pool.close(node.uuid, _marker(node))
+        self._pool.close(node.uuid, node_info.generation(node))
         self._ports.release(node.uuid)
-        node.del_driver_internal_info(node_info.GENERATION_KEY)
-        _save(node)
-
-    def _mark(self, node: typing.Any) -> None:
-        """See that the node has a generation that has not ended."""
-        marker = _marker(node)
-        if not marker or self._pool.ended(marker):
-            node.set_driver_internal_info(
-                node_info.GENERATION_KEY, uuid.uuid4().hex)
-
-    def _spec(self, node: typing.Any, info: node_info.ConsoleInfo,
-              port: int) -> spec.ConsoleSpec:
-        return node_info.console_spec(
-            node, info, generation=_marker(node),
-            tcp_host=CONF.console.socat_address, tcp_port=port)
+        opening.unmark(node, self._memories)
+        opening.save(node)
 
     def _was_on(self, node: str) -> bool:
         stopped = self._stopped.get(node)
@@ -336,8 +397,7 @@ class SolConsole(base.ConsoleInterface):
                 and time.monotonic() - stopped < RECENTLY_ON)
 
     def _complain_once(self, node: str, complaint: str) -> None:
-        if self._complaints.get(node) != complaint:
-            self._complaints[node] = complaint
+        if self._complaints.new(node, complaint):
             LOG.warning('The console of node %(node)s is on, and could not '
                         'be enabled again if it were off: %(complaint)s',
                         {'node': node, 'complaint': complaint})
@@ -366,14 +426,15 @@ class SolConsole(base.ConsoleInterface):
                 node = task.node
                 info = node_info.parse(node)
                 port = node_ports.remembered(node)
-                if (_marker(node) != generation or port is None
+                if (node_info.generation(node) != generation
+                        or port is None
                         or info.terminal_port is not None
                         or self._pool.url(node_uuid, generation)):
                     return
                 self._log_moved(node_uuid, holder)
                 new_port = self._ports.take(task, None, [port])
-                _save(node)
-                self._pool.open(self._spec(node, info, new_port))
+                opening.save(node)
+                self._pool.open(opening.make_spec(node, info, new_port))
         except (exception.SolConsoleError,
                 ironic_exception.IronicException) as error:
             LOG.warning('The console of node %(node)s is not moved to '
@@ -390,7 +451,8 @@ class SolConsole(base.ConsoleInterface):
     def _bridge_options(self, number: int) -> control.Json:
         """The arguments of configure: plain values of our options.
 
-        :raises: BridgeUnavailable if run_dir cannot be used.
+        :raises: BridgeUnavailable if run_dir or coordination_url cannot be
+            used.
         """
         if not self._manager_known.wait(START_PATIENCE):
             raise exception.BridgeUnavailable(
@@ -399,8 +461,15 @@ class SolConsole(base.ConsoleInterface):
         host = self._manager.host
         path = run_dir.socket_path(self._run_dir, host, number)
         options = CONF[conf.GROUP]
+        try:
+            settings = _coordination()
+        except ironic_exception.InvalidParameterValue as error:
+            raise exception.BridgeUnavailable(str(error)) from None
         return {
             'host': host, 'socket': str(path),
+            'coordination': settings.to_json(),
+            'conductor_timeout': max(
+                1.0, CONF.conductor.heartbeat_timeout - CONDUCTOR_MARGIN),
             'max_clients': options.max_clients,
             'client_buffer': options.client_buffer,
             'keepalive_interval': options.keepalive_interval,
@@ -416,27 +485,33 @@ class SolConsole(base.ConsoleInterface):
 
     def _guard(self, manager: typing.Any) -> None:
         """Worker: wait for the end of the conductor, then end with it."""
-        while True:
-            # an Event since Ironic 32, None or bool before
+        while not ring.shutting_down(manager):
             flag = manager._shutdown
             if isinstance(flag, threading.Event):
-                if flag.wait(60):
-                    break
-            elif flag:
-                break
+                flag.wait(60)
             else:
                 time.sleep(0.2)
+        if self._contact is not None:
+            self._contact.stop()
         self._pool.shut_down()
-        self._ports.release()
+        self._ports.release('')
+
+    def _database_age(self) -> float | None:
+        """Seconds since the last contact with the database, if known."""
+        return None if self._contact is None else self._contact.age()
 
 
-def _marker(node: typing.Any) -> str:
-    """The generation of a console that should be open, or ''."""
-    value = node.driver_internal_info.get(node_info.GENERATION_KEY)
-    return value if isinstance(value, str) else ''
+def _coordination() -> coordination.Coordination:
+    """Where the locks are, as the options say.
 
-
-def _save(node: typing.Any) -> None:
-    """Save a node, if anything in it has changed."""
-    if node.obj_what_changed():
-        node.save()
+    :raises: InvalidParameterValue if that cannot be.
+    """
+    options = CONF[conf.GROUP]
+    try:
+        return coordination.Coordination(
+            url=options.coordination_url, ttl=options.lock_ttl,
+            margin=options.lock_margin,
+            renew_interval=options.lock_renew_interval)
+    except exception.CoordinationError as error:
+        raise ironic_exception.InvalidParameterValue(
+            f'configuration of this conductor: {error}') from None

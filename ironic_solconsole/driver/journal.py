@@ -36,6 +36,7 @@ from oslo_log import log
 from ironic_solconsole import exception
 from ironic_solconsole import spec
 from ironic_solconsole.driver import ports
+from ironic_solconsole.driver import procs
 from ironic_solconsole.driver import run_dir
 
 LOG = log.getLogger(__name__)
@@ -91,6 +92,11 @@ class Journal:
             port: ports.Resting(entry.node, math.inf if entry.owner else (
                 entry.released + self._quarantine - now))
             for port, entry in self.entries.items() if entry.node != node}
+
+    def available(self, port: int, node: str) -> bool:
+        """Whether a port that is recorded for a node may serve it."""
+        entry = self.entries.get(port)
+        return entry is None or entry.node == node
 
     def serve(self, port: int, node: str, owner: str, now: float) -> None:
         """A port serves a node from now on, and no other port does."""
@@ -155,7 +161,7 @@ class PortBook:
         self._path = directory / 'ports.json'
         self._quarantine = quarantine
         self._threads = threading.Lock()
-        self._owner = process_token(os.getpid())
+        self._owner = procs.process_token(os.getpid())
 
     def take(self, node: str, *, fixed: int | None, remembered: int | None,
              ranges: Sequence[range],
@@ -184,14 +190,31 @@ class PortBook:
             # not under the lock, as it asks the database
             others = claims()
 
-    def release(self, node: str) -> None:
-        """Note that a node's port serves no more.
+    def take_many(self, recorded: Mapping[str, int]) -> set[str]:
+        """Note that nodes are served at the ports recorded for them.
 
-        :param node: UUID, or '' for all nodes of this process.
+        :param recorded: ports by node; they were checked when they were
+            given, and others have kept away from them since.
+        :returns: the nodes for which that is so; the others need take().
         :raises: PortError if the journal fails.
         """
         with self._locked() as journal:
-            journal.release(node, self._owner, time.time())
+            now = time.time()
+            given = {node for node, port in recorded.items()
+                     if journal.available(port, node)}
+            for node in given:
+                journal.serve(recorded[node], node, self._owner, now)
+        return given
+
+    def release(self, *nodes: str) -> None:
+        """Note that the ports of nodes serve no more.
+
+        :param nodes: UUIDs, or '' for all nodes of this process.
+        :raises: PortError if the journal fails.
+        """
+        with self._locked() as journal:
+            for node in nodes:
+                journal.release(node, self._owner, time.time())
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[Journal]:
@@ -210,7 +233,7 @@ class PortBook:
                 raise exception.PortError(_busy(self._path))
             try:
                 journal = self._load()
-                journal.prune(time.time(), is_alive)
+                journal.prune(time.time(), procs.is_alive)
                 yield journal
                 if journal.changed:
                     self._save(journal.to_json())
@@ -248,28 +271,3 @@ class PortBook:
 def _busy(path: pathlib.Path) -> str:
     return (f'{str(path)!r} is locked by another thread or conductor for '
             f'more than {LOCK_TIMEOUT:.0f} s')
-
-
-def process_token(pid: int) -> str:
-    """A word for a process that no other process has, or '' if it is gone.
-
-    A process id alone comes again; with the time of its start (proc(5),
-    field 22 of stat) and the boot it does not.
-    """
-    try:
-        boot = pathlib.Path('/proc/sys/kernel/random/boot_id').read_text()
-        stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
-    except OSError:
-        return ''
-    # field 2 is the command, which may contain spaces and parentheses
-    fields = stat.rpartition(')')[2].split()
-    if fields[0] == 'Z':
-        return ''
-    return f'{boot[:8]}:{pid}:{fields[19]}'
-
-
-def is_alive(token: str) -> bool:
-    """Whether the process that a word stands for still runs."""
-    pid = token.split(':')[1:2]
-    return bool(pid) and pid[0].isdigit() and (
-        process_token(int(pid[0])) == token)

@@ -23,6 +23,8 @@ requests for a process leave in the order in which that lock was held.
 """
 
 from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Sequence
 import dataclasses
 import threading
 import time
@@ -32,8 +34,8 @@ from oslo_log import log
 from ironic_solconsole import control
 from ironic_solconsole import exception
 from ironic_solconsole import spec
-from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridge_log
+from ironic_solconsole.driver import memories as node_memories
 from ironic_solconsole.driver import process
 
 LOG = log.getLogger(__name__)
@@ -97,23 +99,51 @@ def restart_delay(crashes: int, timing: Timing) -> float:
 #: use; must not block.
 PortLost = Callable[[str, str, str], None]
 
-#: What a bridge wants its successor to know of a node: the session that it
-#: had on the BMC, refused credentials, a release. Kept here, in memory only,
-#: and not looked into.
-Memories = bounded.BoundedDict[str, control.Json]
+#: Seconds since the conductor's last contact with the database, or None
+#: where that tells nothing.
+DatabaseAge = Callable[[], float | None]
 
 #: Starts a process and gives it its options.
 #: :raises: ControlError if it does not come up.
 Starter = Callable[[int], process.BridgeProcess]
 
 
+@dataclasses.dataclass(frozen=True)
+class OpenConsole:
+    """A console that should be open.
+
+    :param spec: as it was wanted last.
+    :param opened_at: when that was, of time.monotonic().
+    :param admitted: whether viewers may come in.
+    """
+
+    spec: spec.ConsoleSpec
+    opened_at: float
+    admitted: bool
+
+    @property
+    def node(self) -> str:
+        """UUID."""
+        return self.spec.node
+
+    @property
+    def generation(self) -> str:
+        """Which start of the node's console it is."""
+        return self.spec.generation
+
+
 class _Console:
     """A console that should be open."""
 
-    def __init__(self, wanted: spec.ConsoleSpec) -> None:
+    def __init__(self, wanted: spec.ConsoleSpec, admitted: bool) -> None:
         self.spec = wanted
+        self.admitted = admitted    # viewers may come in
+        self.opened_at = time.monotonic()           # wanted last
         self.url = ''               # bound, confirmed by the process below
         self.sent_to: process.BridgeProcess | None = None
+        self.sent: spec.ConsoleSpec | None = None   # what that was told
+        self.sent_admit = False     # and whether people may come in
+        self.held = False           # nobody may come in there yet
         self.call: process.Call | None = None       # an open on its way
         self.callers = 0            # threads that see to the open themselves
         self.retry_at = 0.0
@@ -122,6 +152,7 @@ class _Console:
 
     def unconfirm(self) -> None:
         self.url, self.sent_to, self.call = '', None, None
+        self.sent, self.held = None, False
 
 
 class Bridge:
@@ -132,12 +163,15 @@ class Bridge:
     :param ended: tells whether a generation has ended.
     :param port_lost: called when a console's port stays in use.
     :param memories: what bridges want to be told again, by node.
+    :param database_age: is told to it with each ping.
     """
 
     def __init__(self, number: int, start: Starter,
                  ended: Callable[[str], bool], port_lost: PortLost,
-                 memories: Memories, timing: Timing) -> None:
+                 memories: node_memories.Memories, timing: Timing,
+                 database_age: DatabaseAge) -> None:
         self.number = number
+        self._database_age = database_age
         self._memories = memories
         self._start = start
         self._ended = ended
@@ -169,7 +203,7 @@ class Bridge:
         began = time.monotonic()
         until = began + patience
         with self._changed:
-            console = self._want(wanted)
+            console = self._want(wanted, admit=True)
             console.callers += 1
         try:
             while True:
@@ -201,24 +235,126 @@ class Bridge:
             with self._changed:
                 self._settle(console, call)
 
+    def open_many(self, specs: Iterable[spec.ConsoleSpec], admit: bool,
+                  before: float) -> list[spec.ConsoleSpec]:
+        """Open consoles, or bring open ones up to date; does not wait.
+
+        :param admit: whether viewers may come in; else they have to wait
+            for admit(), unless they may already.
+        :param before: a console that was opened after this time is left as
+            it is: whoever opened it knew better.
+        :returns: those that are to be open from now on.
+        :raises: BridgeUnavailable while the conductor shuts down.
+        """
+        wanted = []
+        with self._changed:
+            for one in specs:
+                console = self._consoles.get(one.node)
+                if console is not None and console.opened_at > before:
+                    continue
+                try:
+                    self._want(one, admit)
+                except GenerationEnded:
+                    continue
+                wanted.append(one)
+            self._changed.notify_all()
+        return wanted
+
+    def admit(self, specs: Iterable[spec.ConsoleSpec]) -> None:
+        """Let viewers into consoles that are still of these generations."""
+        with self._changed:
+            held = []
+            asked = self._process
+            for one in specs:
+                console = self._consoles.get(one.node)
+                if (console is None or self._ended(one.generation)
+                        or console.spec.generation != one.generation):
+                    continue
+                console.admitted = True
+                if console.held and console.sent_to is asked:
+                    held.append(console)
+            if not held or asked is None:
+                return
+            try:
+                call = asked.send('admit', {'consoles': [
+                    [console.spec.node, console.spec.generation]
+                    for console in held]})
+            except exception.ControlError:
+                return      # it is gone, and the next one is told at once
+        self._settle_admit(asked, held, call)
+
+    def _settle_admit(self, asked: process.BridgeProcess,
+                      held: Sequence[_Console], call: process.Call) -> None:
+        try:
+            admitted = call.result(self._timing.close_timeout)['admitted']
+        except (exception.ControlError, KeyError):
+            admitted = []
+        with self._changed:
+            for console in held:
+                if console.sent_to is not asked:
+                    continue
+                if console.spec.node in admitted:
+                    console.held = False
+                else:
+                    # it is opened once more, and not held that time
+                    console.sent = None
+            self._changed.notify_all()
+
+    def consoles(self) -> list[OpenConsole]:
+        """Those that should be open, at this moment."""
+        with self._changed:
+            return [OpenConsole(console.spec, console.opened_at,
+                                console.admitted)
+                    for console in self._consoles.values()]
+
     def close(self, node: str) -> None:
         """Close a console. When this returns no byte of it passes."""
         with self._changed:
             console = self._consoles.pop(node, None)
-            self._note_empty()
-            self._changed.notify_all()
-            if console is None or console.sent_to is None:
-                return
-            asked = console.sent_to
-            console.unconfirm()
-            if asked.gone:
-                # what is on its way out may still move bytes
-                call = None
-            else:
-                try:
-                    call = asked.send('close', {'node': node})
-                except exception.ControlError:
-                    call = None
+            asked, call = self._send_close(console, node)
+        self._confirm_close(node, asked, call)
+
+    def close_if(self, node: str, generation: str, before: float) -> bool:
+        """Close a console, if it is still the one that is meant.
+
+        :param generation: that it has to have.
+        :param before: it must not have been opened after this time.
+        :returns: whether it was closed.
+        """
+        with self._changed:
+            console = self._consoles.get(node)
+            if (console is None or console.spec.generation != generation
+                    or console.opened_at > before):
+                return False
+            del self._consoles[node]
+            asked, call = self._send_close(console, node)
+        self._confirm_close(node, asked, call)
+        return True
+
+    def _send_close(self, console: _Console | None, node: str,
+                    ) -> tuple[process.BridgeProcess | None,
+                               process.Call | None]:
+        """Under the lock: ask for a close whoever was asked to open it."""
+        self._note_empty()
+        self._changed.notify_all()
+        if console is None or console.sent_to is None:
+            return None, None
+        asked = console.sent_to
+        console.unconfirm()
+        if asked.gone:
+            # what is on its way out may still move bytes
+            return asked, None
+        try:
+            # whatever it has open: an update may not have reached it
+            return asked, asked.send('close', {'node': node})
+        except exception.ControlError:
+            return asked, None
+
+    def _confirm_close(self, node: str, asked: process.BridgeProcess | None,
+                       call: process.Call | None) -> None:
+        """See that a close has taken place, or end the process."""
+        if asked is None:
+            return
         try:
             if call is not None:
                 call.result(self._timing.close_timeout)
@@ -244,7 +380,7 @@ class Bridge:
         if console is None or console.spec.generation != generation:
             return ''
         url, at = console.url, console.sent_to
-        return '' if at is None or at.gone else url
+        return '' if at is None or at.gone or console.held else url
 
     def generation(self, node: str) -> str:
         """The generation that should be open for a node, or ''."""
@@ -266,7 +402,7 @@ class Bridge:
 
     # Under the lock
 
-    def _want(self, wanted: spec.ConsoleSpec) -> _Console:
+    def _want(self, wanted: spec.ConsoleSpec, admit: bool) -> _Console:
         """Note that a console should be open, and see to a process."""
         if self._closing:
             raise exception.BridgeUnavailable(
@@ -276,11 +412,16 @@ class Bridge:
                 'the console was stopped after this start of it')
         console = self._consoles.get(wanted.node)
         if console is None:
-            console = self._consoles[wanted.node] = _Console(wanted)
-        elif wanted != console.spec:
-            if wanted.url != console.spec.url:
-                console.url, console.port_since = '', None
-            console.spec = wanted
+            console = self._consoles[wanted.node] = _Console(wanted, admit)
+        else:
+            console.opened_at = time.monotonic()
+            console.admitted = admit or (
+                console.admitted
+                and console.spec.generation == wanted.generation)
+            if wanted != console.spec:
+                if wanted.url != console.spec.url:
+                    console.url, console.port_since = '', None
+                console.spec = wanted
         if self._keeper is None:
             self._keeper = threading.Thread(
                 target=self._keep, daemon=True,
@@ -304,7 +445,11 @@ class Bridge:
     def _send_open(self, console: _Console, to: process.BridgeProcess,
                    wait: float) -> process.Call:
         console.sent_to, console.call = to, None
+        console.sent, console.sent_admit = console.spec, console.admitted
         args: control.Json = {'spec': console.spec.to_json(), 'wait': wait}
+        if not console.admitted:
+            console.held = True
+            args['admit'] = False
         memory = self._memories.get(console.spec.node)
         if memory is not None:
             args['memory'] = memory
@@ -318,6 +463,8 @@ class Bridge:
             return
         now = time.monotonic()
         console.call = None
+        if console.sent is not console.spec:
+            return      # the answer is about what was wanted before
         console.retry_at = now + self._timing.open_retry
         try:
             status = call.result(0)
@@ -336,6 +483,8 @@ class Bridge:
             url = status.get('url')
             if url == console.spec.url:
                 console.url, console.port_since = url, None
+                if console.sent_admit:
+                    console.held = False
                 if console.problem:
                     console.problem = ''
                     LOG.info('The console of node %(node)s is open now, at '
@@ -406,7 +555,8 @@ class Bridge:
                 self._open_missing(running, now)
             try:
                 if ping is None and now >= next_ping:
-                    ping = running.send('ping', {})
+                    ping = running.send(
+                        'ping', {'database_age': self._database_age()})
                     next_ping = now + self._timing.ping_interval
                 elif ping is not None and ping.done:
                     ping.result(0)
@@ -433,6 +583,7 @@ class Bridge:
                 if call.done or overdue:
                     self._settle(console, call)
             elif (console.sent_to is not running
+                    or console.sent is not console.spec
                     or (not console.url and now >= console.retry_at)):
                 try:
                     self._send_open(console, running, wait=0.0)

@@ -30,9 +30,13 @@ from ironic_solconsole import exception
 from ironic_solconsole import spec
 
 #: Keys in driver_internal_info. The port stays while the console is off;
-#: the generation is there from start_console to stop_console.
+#: the generation is there from start_console to stop_console, the last
+#: activation on the BMC as well. A teardown leaves console_enabled True,
+#: and a word that keeps the console closed until the next deployment.
 PORT_KEY = 'solconsole_port'
 GENERATION_KEY = 'solconsole_generation'
+ACTIVATION_KEY = 'solconsole_activation'
+TORN_DOWN_KEY = 'solconsole_torn_down'
 
 #: Where ipmitool-socat records the port that it allocated.
 IN_TREE_PORT_KEY = 'allocated_ipmi_terminal_port'
@@ -120,6 +124,12 @@ def parse(node: typing.Any) -> ConsoleInfo:
     fields.read('ipmi_bridging', _check_bridging, None)
     fields.raise_complaints()
     return info
+
+
+def generation(node: typing.Any) -> str:
+    """The generation of a console that should be open, or ''."""
+    value = (node.driver_internal_info or {}).get(GENERATION_KEY)
+    return value if isinstance(value, str) else ''
 
 
 def console_spec(node: typing.Any, info: ConsoleInfo, *, generation: str,

@@ -17,6 +17,7 @@ and options.
 """
 
 from collections.abc import Collection
+from collections.abc import Mapping
 import pathlib
 import typing
 
@@ -37,6 +38,15 @@ LOG = log.getLogger(__name__)
 def remembered(node: typing.Any) -> int | None:
     """The port that a node was given before, or None."""
     return ports.as_port(node.driver_internal_info.get(node_info.PORT_KEY))
+
+
+def recorded(node: typing.Any, fixed: int | None) -> int | None:
+    """The port that a node can have without any further check, or None.
+
+    :param fixed: the port that its driver_info asks for, or None.
+    """
+    port = remembered(node)
+    return port if fixed in (None, port) else None
 
 
 def ranges() -> list[range]:
@@ -76,8 +86,10 @@ class NodePorts:
 
         def claims() -> dict[int, ports.Claim]:
             return ports.recorded(
-                objects.Node.list(task.context, fields=[
-                    'uuid', 'name', 'driver_info', 'driver_internal_info']),
+                objects.Node.list(
+                    task.context, filters={'include_children': True},
+                    fields=['uuid', 'name', 'driver_info',
+                            'driver_internal_info']),
                 besides=node.uuid)
 
         while True:
@@ -96,15 +108,27 @@ class NodePorts:
                 return port
             avoid.add(port)
 
-    def release(self, node: str = '') -> None:
-        """A node's port serves no more; never fails.
+    def take_many(self, recorded: Mapping[str, int]) -> set[str]:
+        """Let nodes have the ports that are recorded for them, at once.
 
-        :param node: UUID, or '' for all nodes of this conductor.
+        :param recorded: ports by UUID.
+        :returns: the nodes that have them now; each other one needs take().
+        :raises: PortError if the journal fails.
         """
+        return self._book.take_many(recorded) if recorded else set()
+
+    def release(self, *nodes: str) -> None:
+        """The ports of nodes serve no more; never fails.
+
+        :param nodes: UUIDs, or '' for all nodes of this conductor.
+        """
+        if not nodes:
+            return
         try:
-            self._book.release(node)
+            self._book.release(*nodes)
         except exception.PortError as error:
             # what serves is released when this process is gone
-            LOG.warning('The TCP port of %(node)s cannot be released: '
-                        '%(error)s', {'error': error, 'node': (
-                            f'node {node}' if node else 'any node')})
+            LOG.warning('The TCP ports of %(nodes)s cannot be released: '
+                        '%(error)s', {'error': error, 'nodes': (
+                            f'nodes {", ".join(nodes)}' if all(nodes)
+                            else 'all nodes')})

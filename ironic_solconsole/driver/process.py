@@ -20,8 +20,10 @@ would block), output comes over a socketpair as well.
 """
 
 from collections.abc import Callable
+import contextlib
 import itertools
 import os
+import pathlib
 import socket
 import subprocess
 import threading
@@ -84,15 +86,22 @@ class BridgeProcess:
         this object.
     :param on_output: called with what the bridge writes to stdout and
         stderr, line by line, in a thread of this object.
+    :param record: writes down that the process with this id is a bridge,
+        and tells the file, which is removed when the process has ended.
     :raises: BridgeUnavailable if the process cannot be started.
     """
 
     def __init__(self, command: Callable[[int], list[str]],
                  on_event: Callable[[control.Event], None],
-                 on_output: Callable[[str], None]) -> None:
+                 on_output: Callable[[str], None],
+                 record: Callable[[int], pathlib.Path | None] = (
+                     lambda pid: None)) -> None:
         self._on_event = on_event
         self._on_output = on_output
         self._ids = itertools.count(1)
+        # replies are taken while a request waits to be sent: a bridge that
+        # cannot get rid of its replies may read no requests
+        self._sending = threading.Lock()
         self._lock = threading.Lock()
         self._calls: dict[int, Call] = {}
         self._gone = threading.Event()
@@ -118,6 +127,7 @@ class BridgeProcess:
         finally:
             theirs.close()
             their_output.close()
+        self._record = record(self.pid)
         self._control.settimeout(SEND_TIMEOUT)
         for name, target in (('control', self._read_control),
                              ('output', self._read_output)):
@@ -134,6 +144,11 @@ class BridgeProcess:
         """Whether it cannot be asked any more."""
         return self._gone.is_set() or self._process.poll() is not None
 
+    @property
+    def reaped(self) -> bool:
+        """Whether it is certain that the process is no more."""
+        return self._process.poll() is not None
+
     def send(self, verb: str, args: control.Json) -> Call:
         """Send a request; requests arrive in the order of these calls.
 
@@ -141,20 +156,22 @@ class BridgeProcess:
             is being killed.
         """
         call = Call()
-        with self._lock:
-            if self._gone.is_set():
-                raise exception.BridgeUnavailable('the console process ended')
-            number = next(self._ids)
-            self._calls[number] = call
+        with self._sending:
+            with self._lock:
+                if self._gone.is_set():
+                    raise exception.BridgeUnavailable(
+                        'the console process ended')
+                number = next(self._ids)
+                self._calls[number] = call
             try:
                 line = control.encode(control.Request(number, verb, args))
                 self._control.sendall(line)
             except exception.MessageError:
-                del self._calls[number]
+                self._forget(number)
                 raise
             except OSError as error:
                 # part of a line may be out: nothing can follow it
-                del self._calls[number]
+                self._forget(number)
                 self._fail(f'it does not take requests ({error})')
                 raise exception.BridgeUnavailable(
                     f'the console process takes no request: {error}'
@@ -200,9 +217,16 @@ class BridgeProcess:
             except subprocess.TimeoutExpired:
                 # in an uninterruptible system call; it ends after that
                 code = None
+        if code is not None and self._record is not None:
+            with contextlib.suppress(OSError):
+                self._record.unlink()
         self._gone.set()
         self._shutdown(socket.SHUT_RDWR)
         return code
+
+    def _forget(self, number: int) -> Call | None:
+        with self._lock:
+            return self._calls.pop(number, None)
 
     def _fail(self, trouble: str) -> None:
         self.trouble = self.trouble or trouble
@@ -241,14 +265,14 @@ class BridgeProcess:
             with self._lock:
                 self._gone.set()
                 calls, self._calls = self._calls, {}
-                self._control.close()
             for call in calls.values():
                 call.resolve(None)
+            with self._sending:
+                self._control.close()
 
     def _dispatch(self, message: control.Message) -> None:
         if isinstance(message, control.Reply):
-            with self._lock:
-                call = self._calls.pop(message.id, None)
+            call = self._forget(message.id)
             if call is not None:
                 call.resolve(message)
         elif isinstance(message, control.Event):

@@ -32,7 +32,7 @@ def failure(status: control.Json, waited: float,
     :param waited: seconds for which it was given time.
     :param tried: what was asked of the BMC, for people.
     """
-    if status.get('state') in ('connected', 'held', 'idle'):
+    if status.get('state') in ('connected', 'held', 'idle', 'fenced'):
         return None
     if not status.get('settled'):
         return exception.LinkError(

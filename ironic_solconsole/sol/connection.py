@@ -71,6 +71,13 @@ class Owner(typing.Protocol):
     def link_wanted(self) -> bool:
         """Whether anybody is at the console."""
 
+    def link_permitted(self) -> bool:
+        """Whether bytes may pass at this moment; asked for each packet.
+
+        It may become False a moment before the owner calls
+        :meth:`Link.fence`.
+        """
+
 
 def fingerprint(target: sol_session.Target) -> str:
     """Tells whether a BMC and the credentials for it are the same."""
@@ -130,6 +137,7 @@ class Link:
         self._check = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
         self._poke = asyncio.Event()
         self._settled = asyncio.Event()
         self._logged = ''
@@ -193,6 +201,12 @@ class Link:
 
         :param predecessor: a link whose logout to wait for.
         """
+        if self.state is LinkState.IDLE:
+            self._recall()
+        self._task = self._loop.create_task(self._run(predecessor))
+
+    def _recall(self) -> None:
+        """Begin where an earlier link of the node has ended."""
         now, memory = self._loop.time(), self.memory
         age = time.time() - memory.refused_at
         if memory.released:
@@ -205,7 +219,6 @@ class Link:
                 'same account; not tried again now, as BMCs lock accounts)'),
                 now, CREDENTIALS_DELAY - age)
             self._changed()
-        self._task = self._loop.create_task(self._run(predecessor))
 
     def update(self, target: sol_session.Target,
                workarounds: frozenset[sol_payload.Workaround]) -> None:
@@ -224,16 +237,39 @@ class Link:
         self.memory.released, self.memory.released_until = True, until
         due = (self._loop.time() + max(0.0, until - time.time())
                if until else None)
-        self._interrupt(LinkEvent.RELEASE, until=due)
+        if self.state is not LinkState.FENCED:      # admit() sees to it
+            self._interrupt(LinkEvent.RELEASE, until=due)
         self._owner.link_memory_changed()
 
     def resume(self) -> None:
         """Take the console up again after a release."""
-        if self.state is LinkState.RELEASED:
+        if self.memory.released:
             self.memory.released, self.memory.released_until = False, 0.0
+            self._owner.link_memory_changed()
+        if self.state is LinkState.RELEASED:
             self._move(LinkEvent.RESUME)
             self._poke.set()
-            self._owner.link_memory_changed()
+
+    def fence(self, error: LinkError | None) -> None:
+        """Let no byte pass, and leave the BMC, until :meth:`admit`.
+
+        :param error: why; None while that is not known.
+        """
+        if self.state is not LinkState.CLOSED:
+            self._interrupt(LinkEvent.FENCE, error=error)
+
+    def admit(self) -> None:
+        """End the fence; what an operator has released stays so."""
+        if self.state is LinkState.FENCED:
+            self._move(LinkEvent.ADMIT)
+            self._recall()
+            self._poke.set()
+
+    async def wait_left(self) -> None:
+        """Wait until a BMC that is being left is logged out or given up.
+        """
+        if self._leaving is not None:
+            await asyncio.wait([self._leaving])
 
     def retry(self) -> None:
         """Try now, even after bad credentials."""
@@ -261,14 +297,15 @@ class Link:
         if self._machine.state is not LinkState.CLOSED:
             self._interrupt(LinkEvent.CLOSE)
 
-    def _interrupt(self, event: LinkEvent,
+    def _interrupt(self, event: LinkEvent, error: LinkError | None = None,
                    until: float | None = None) -> None:
         self._detach()
-        self._move(event, until=until)
+        self._move(event, error, until)
         self._poke.set()
         # Once only: a second one would cut its logging out short.
         attempt, self._attempt = self._attempt, None
         if attempt is not None:
+            self._leaving = attempt
             attempt.cancel()
 
     async def wait_closed(self) -> None:
@@ -290,7 +327,8 @@ class Link:
 
         :returns: how many bytes were taken; 0 unless connected.
         """
-        if self._channel is None or self.state is not LinkState.CONNECTED:
+        if (self._channel is None or self.state is not LinkState.CONNECTED
+                or not self._owner.link_permitted()):
             return 0
         taken = self._channel.send(data, self._loop.time())
         self._pump()
@@ -389,7 +427,8 @@ class Link:
             self._channel.activated(
                 activation.inbound_size, self._loop.time())
             self.memory.activation = Activation(
-                ours.session, ours.user, ours.address, ours.port)
+                ours.session, ours.user, ours.address, ours.port,
+                round(time.time(), 3))
             self._owner.link_memory_changed()
             self._move(LinkEvent.ACTIVATED)
             self._pump()
@@ -434,6 +473,7 @@ class Link:
         holder = await sol_payload.find_holder(session)
         if holder is not None:
             await self._take_from(session, ours, holder)
+        self._check_permitted()
         try:
             return await sol_payload.activate(session, self.workarounds)
         except LinkError as error:
@@ -442,6 +482,7 @@ class Link:
         holder = await sol_payload.find_holder(session)
         await self._take_from(
             session, ours, holder or sol_payload.Holder(0))
+        self._check_permitted()
         return await sol_payload.activate(session, self.workarounds)
 
     async def _take_from(self, session: sol_session.Session,
@@ -453,6 +494,7 @@ class Link:
         :param holder: the session that has the console.
         :raises: LinkError (held) if it is not.
         """
+        self._check_permitted()
         if holder.session and holder.session == session.session_id:
             # The answer to our own Activate was lost on the way.
             await sol_payload.deactivate(session)
@@ -473,6 +515,11 @@ class Link:
             await sol_payload.deactivate(session)
         else:
             raise LinkError(Reason.HELD, f'{holder} uses the console')
+
+    def _check_permitted(self) -> None:
+        # A process that was stopped meanwhile may have lost its lock.
+        if not self._owner.link_permitted():
+            raise LinkError(Reason.NO_LOCK, 'the lease ended meanwhile')
 
     async def _is_ghost(self, session: sol_session.Session,
                         holder: sol_payload.Holder) -> bool:
@@ -532,13 +579,14 @@ class Link:
     # -- bytes -----------------------------------------------------------
 
     def _on_sol(self, payload: bytes) -> None:
-        if self._channel is not None:
+        # What is not taken is not acknowledged either: it stays in the BMC.
+        if self._channel is not None and self._owner.link_permitted():
             self._channel.receive_data(payload, self._loop.time())
             self._pump()
 
     def _on_timer(self) -> None:
         self._timer = None
-        if self._channel is not None:
+        if self._channel is not None and self._owner.link_permitted():
             self._channel.handle_timer(self._loop.time())
             self._pump()
 
@@ -548,6 +596,8 @@ class Link:
         if channel is None or session is None:
             return
         for payload in channel.data_to_send():
+            if not self._owner.link_permitted():
+                return
             session.send_sol(payload)
         for event in channel.events_received():
             self._report(event)
@@ -621,11 +671,14 @@ class Link:
             text = f'{reason}: {self._machine.detail}'
         elif state in (LinkState.CONNECTED, LinkState.RELEASED):
             level, text = logging.INFO, str(state)
+        elif state is LinkState.FENCED and reason is not None:
+            level, text = logging.INFO, f'{reason}: {self._machine.detail}'
         else:
             return
         # Who holds the console may change; how it fails to answer does so
         # from try to try.
-        change = text if state is LinkState.HELD else f'{state} {reason}'
+        change = (text if state in (LinkState.HELD, LinkState.FENCED)
+                  else f'{state} {reason}')
         if change != self._logged:
             self._logged = change
             LOG.log(level, 'Console link to BMC %s: %s', self.target, text,

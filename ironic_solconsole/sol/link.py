@@ -23,7 +23,8 @@ CONNECTED, unless an operator RELEASED it. It is CONNECTING until the BMC
 has accepted the payload activation, so that nobody is told "connected" too
 early. Where somebody else has the console it is HELD, after any other
 failure WAITING, and from both it tries again when ``next_try`` comes: it
-never gives up, and it never knocks faster than backoff allows.
+never gives up, and it never knocks faster than backoff allows. Whoever owns
+it may fence it: it then leaves the BMC, and stays away until it is admitted.
 """
 
 import dataclasses
@@ -45,6 +46,7 @@ class LinkState(enum.StrEnum):
     HELD = 'held'
     WAITING = 'waiting'
     RELEASED = 'released'
+    FENCED = 'fenced'
     CLOSED = 'closed'
 
 
@@ -60,12 +62,15 @@ class LinkEvent(enum.Enum):
     CHANGED = 'address, account or suites changed'
     RELEASE = 'an operator releases the console'
     RESUME = 'an operator resumes it, or the time is up'
+    FENCE = 'this process may not use the console'
+    ADMIT = 'it may use it again'
     CLOSE = 'the console is closed'
 
 
 #: What can happen in every state that is not the end.
 _ALWAYS = {
     LinkEvent.RELEASE: LinkState.RELEASED,
+    LinkEvent.FENCE: LinkState.FENCED,
     LinkEvent.CLOSE: LinkState.CLOSED,
 }
 
@@ -104,6 +109,13 @@ TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
         LinkEvent.RESUME: LinkState.IDLE,
         LinkEvent.CHANGED: LinkState.RELEASED,
         **_ALWAYS,
+    },
+    LinkState.FENCED: {
+        LinkEvent.ADMIT: LinkState.IDLE,
+        LinkEvent.CHANGED: LinkState.FENCED,
+        LinkEvent.RELEASE: LinkState.FENCED,
+        LinkEvent.FENCE: LinkState.FENCED,
+        LinkEvent.CLOSE: LinkState.CLOSED,
     },
     LinkState.CLOSED: {},
 }
@@ -149,7 +161,8 @@ class LinkMachine:
 
         :param event: what happened.
         :param now: seconds of the same clock.
-        :param error: the reason, with BUSY, FAILED and HOST_OFF.
+        :param error: the reason, with BUSY, FAILED and HOST_OFF; with
+            FENCE too, unless that is not known yet.
         :param chance: a random number from 0 to 1, with BUSY and FAILED.
         :param until: with RELEASE, when to resume; None for not by time.
         :raises: KeyError for an event that the state does not know, which
@@ -163,13 +176,18 @@ class LinkMachine:
             self.since = now
         if event is LinkEvent.CHANGED:
             self._previous_delay = FIRST_DELAY
+        if self.state is LinkState.FENCED and event is not LinkEvent.FENCE:
+            return      # the reason stands until the fence ends
+        if event is LinkEvent.CHANGED:
             self._explain(None, settled=False)
             if self.state is LinkState.RELEASED:
                 return
         elif event is LinkEvent.TRY:
             pass        # the last reason stands until there is a new one
-        elif event is LinkEvent.RESUME:
+        elif event in (LinkEvent.RESUME, LinkEvent.ADMIT):
             self._explain(None, settled=False)
+        elif event is LinkEvent.FENCE:
+            self._explain(error, settled=error is not None)
         else:
             self._explain(error, settled=True)
         self.next_try = self._due(now, chance, until)
@@ -258,12 +276,14 @@ class Activation:
     :param user: user id as the BMC tells, 0 if it does not.
     :param address: our address as the BMC tells, '' if it does not.
     :param port: our UDP port as the BMC tells, 0 if it does not.
+    :param at: when, in seconds of the epoch: of two, the later one counts.
     """
 
     session: int
     user: int
     address: str
     port: int
+    at: float = 0.0
 
 
 @dataclasses.dataclass
@@ -288,6 +308,12 @@ class LinkMemory:
     refused_detail: str = ''
     released: bool = False
     released_until: float = 0.0
+
+    def learn(self, other: 'LinkMemory') -> None:
+        """Take the activation of another memory if it is a later one."""
+        theirs, ours = other.activation, self.activation
+        if theirs is not None and (ours is None or theirs.at > ours.at):
+            self.activation = theirs
 
     def to_json(self) -> Json:
         """A plain dict that ``json`` can write."""
@@ -319,7 +345,9 @@ def _activation_of(data: object) -> Activation | None:
         found = Activation(**data)
     except TypeError:
         return None
-    kinds = {'session': int, 'user': int, 'address': str, 'port': int}
+    kinds: dict[str, type | tuple[type, ...]] = {
+        'session': int, 'user': int, 'address': str, 'port': int,
+        'at': (int, float)}
     if all(isinstance(getattr(found, name), kind)
            for name, kind in kinds.items()):
         return found

@@ -38,7 +38,8 @@ def test_open_reports_a_connected_console(
         'reason': '', 'detail': '', 'bmc': f'127.0.0.1:{bmc.port}',
         'url': f'tcp://127.0.0.1:{spec.tcp_port}', 'viewers': 0,
         'bytes_in': 0, 'bytes_out': 0, 'suite': 3,
-        'generation': spec.generation, 'settled': True, 'next_try': None}
+        'generation': spec.generation, 'settled': True, 'next_try': None,
+        'lock': 'held', 'holder': ''}
     when = datetime.datetime.fromisoformat(since)
     age = datetime.datetime.now(datetime.UTC) - when
     assert abs(age.total_seconds()) < 60, since

@@ -33,6 +33,7 @@ import uuid
 
 import ironic_solconsole
 from ironic_solconsole import control
+from ironic_solconsole import coordination
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
 from tests.support import bmc as model
@@ -44,7 +45,9 @@ from tests.support import waiting
 #: What a conductor would send from its defaults, with a short keepalive.
 OPTIONS: control.Json = {
     'max_clients': 8, 'client_buffer': 256 * 1024, 'keepalive_interval': 1,
-    'login_concurrency': 64, 'log_level': 10}
+    'login_concurrency': 64, 'log_level': 10,
+    # Tests that are about it send pings.
+    'conductor_timeout': 3600}
 
 
 def make_spec(bmc: ipmi_sim.Bmc | None = None,
@@ -114,8 +117,11 @@ class Bridge:
         digest = hashlib.sha256(host.encode()).hexdigest()[:12]
         self.socket_path = run_dir / digest / f'{number}.sock'
         self.options = {**OPTIONS, 'host': host,
-                        'socket': str(self.socket_path), **options}
+                        'socket': str(self.socket_path),
+                        'coordination': coordination.Coordination(
+                            f'file://{run_dir}/locks').to_json(), **options}
         self._soft_files = soft_files
+        self.configured: control.Json = {}
         self.logs: list[LogRecord] = []
         #: What the bridge wants to be told again by a conductor, by node.
         self.memories: dict[str, control.Json] = {}
@@ -177,8 +183,10 @@ class Bridge:
         self._reader.start()
 
     def configure(self) -> control.Json:
-        """Give it its options."""
-        return self.request('configure', {'options': self.options})
+        """Give it its options; gives and keeps its answer."""
+        self.configured = self.request(
+            'configure', {'options': self.options})
+        return self.configured
 
     def stop(self) -> None:
         """End it and remove what is left; it must end by itself."""

@@ -33,10 +33,12 @@ PACKAGE = ROOT / NAME
 #: The only file that may name private parts of pyghmi.
 PYGHMI_FILE = PACKAGE / 'sol' / 'session.py'
 
+COORDINATION = ('tooz', 'redis', 'etcd3gw', 'kazoo')
 CONFIGURATION = ('oslo_config', 'oslo_log', 'oslo_concurrency', 'oslo_utils',
                  'cliff', 'stevedore', 'eventlet')
 IRONIC = ('ironic', 'ironic_lib')
-SHARED = (f'{NAME}.control', f'{NAME}.spec', f'{NAME}.exception')
+SHARED = (f'{NAME}.control', f'{NAME}.coordination', f'{NAME}.spec',
+          f'{NAME}.exception')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -112,6 +114,7 @@ def test_sol_imports_nothing_of_ours_but_exception() -> None:
     ('cli', (f'{NAME}.cli', f'{NAME}.conf', *SHARED)),
     ('driver', (f'{NAME}.driver', f'{NAME}.conf', *SHARED)),
     ('control.py', (f'{NAME}.exception',)),
+    ('coordination.py', (f'{NAME}.exception',)),
     ('spec.py', (f'{NAME}.exception',)),
     ('conf.py', (f'{NAME}.exception',)),
     ('exception.py', ())])
@@ -126,7 +129,7 @@ def test_imports_run_downwards(part: str, allowed: tuple[str, ...]) -> None:
 
 def test_shared_files_need_only_the_standard_library() -> None:
     paths = [PACKAGE / f'{name}.py'
-             for name in ('exception', 'spec', 'control')]
+             for name in ('exception', 'spec', 'control', 'coordination')]
     check_none(
         (item for item in imports(paths) if not item.is_of(NAME)
          and item.module.partition('.')[0] not in sys.stdlib_module_names),
@@ -182,7 +185,7 @@ def test_no_other_file_reaches_for_a_private_name_of_somebody_else() -> None:
 def test_a_bridge_loads_nothing_it_does_not_need() -> None:
     code = ('import sys; import ironic_solconsole.bridge.__main__; '
             f'print(sorted({{m.partition(".")[0] for m in sys.modules}} & '
-            f'set({[*CONFIGURATION, *IRONIC]!r})))')
+            f'set({[*CONFIGURATION, *COORDINATION, *IRONIC]!r})))')
     done = subprocess.run(
         [sys.executable, '-c', code], capture_output=True, text=True,
         timeout=60, cwd=ROOT, stdin=subprocess.DEVNULL)

@@ -32,7 +32,8 @@ def status(**changes: object) -> control.Json:
         'bmc': '192.0.2.7:623',
         'url': 'tcp://192.0.2.1:10000', 'viewers': 1, 'bytes_in': 2,
         'bytes_out': 3, 'suite': 17, 'session': '0x12345678',
-        'generation': 'g1', 'settled': True, **changes}
+        'generation': 'g1', 'settled': True, 'lock': 'held', 'holder': '',
+        **changes}
 
 
 def consoles(*rows: control.Json) -> Script:

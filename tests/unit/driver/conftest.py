@@ -25,9 +25,9 @@ import uuid
 import pytest
 
 from ironic_solconsole import spec
-from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridges
 from ironic_solconsole.driver import keeper
+from ironic_solconsole.driver import memories
 from ironic_solconsole.driver import process
 from tests.support import processes
 from tests.support import waiting
@@ -71,18 +71,20 @@ class FakeBridges:
         new.replace(self.directory / 'orders')
 
     def pool(self, count: int = 1, timing: keeper.Timing = TIMING,
+             database_age: keeper.DatabaseAge = lambda: None,
              **options: typing.Any) -> bridges.BridgePool:
         def made(number: int) -> dict[str, typing.Any]:
             return {'number': number, **options}
 
-        memories: keeper.Memories = bounded.BoundedDict(100)
+        remembered = memories.Memories(100)
         start = bridges.starter(
             lambda number, descriptor: self.command(descriptor), made,
-            memories, timing)
+            remembered, timing)
         self.pools.append(bridges.BridgePool(
             start, count,
             lambda node, generation, holder: self.lost.append(
-                (node, generation, holder)), memories, timing))
+                (node, generation, holder)), remembered, timing,
+            database_age))
         return self.pools[-1]
 
     def requests(self, verb: str = '') -> list[dict[str, typing.Any]]:

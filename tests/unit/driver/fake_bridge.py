@@ -96,7 +96,8 @@ def result(verb: str, args: dict[str, typing.Any],
            consoles: dict[str, typing.Any],
            orders: dict[str, typing.Any]) -> dict[str, typing.Any]:
     if verb == 'configure':
-        return {'pid': os.getpid(), 'version': 'fake'}
+        return {'pid': os.getpid(), 'version': 'fake',
+                'member': f'cond:{os.getpid()}:fake'}
     if verb == 'open':
         spec = args['spec']
         consoles[spec['node']] = spec
@@ -104,6 +105,10 @@ def result(verb: str, args: dict[str, typing.Any],
         return {'node': spec['node'], 'state': 'connected', 'reason': '',
                 'settled': True, 'generation': spec['generation'],
                 'url': orders.get('url', url)}
+    if verb == 'admit':
+        return {'admitted': [
+            node for node, generation in args['consoles']
+            if consoles.get(node, {}).get('generation') == generation]}
     if verb == 'close':
         return {'closed': consoles.pop(args['node'], None) is not None}
     return {'consoles': len(consoles)}

@@ -79,6 +79,17 @@ def test_the_first_request_gives_the_options(
     assert second['verb'] == 'open'
 
 
+def test_a_bridge_is_told_which_ones_before_it_are_dead(
+        fake: conftest.FakeBridges) -> None:
+    open_(fake.pool(), make_spec())
+    (pid,) = fake.pids()
+    fake.kill(pid)
+    waiting.wait_until(lambda: len(fake.requests('configure')) == 2,
+                       'another bridge')
+    told = fake.requests('configure')[1]['args']['options']['dead']
+    assert told == [f'cond:{pid}:fake']
+
+
 def test_an_open_console_has_a_url_for_its_generation_only(
         fake: conftest.FakeBridges) -> None:
     pool, wanted = fake.pool(), make_spec()
@@ -207,6 +218,163 @@ def test_a_new_bridge_is_told_what_the_one_before_it_knew(
     first, second = fake.requests('open')
     assert 'memory' not in first['args']
     assert second['args']['memory'] == memory
+
+
+# Many at once, and held until they are admitted
+
+def test_many_are_opened_at_once(fake: conftest.FakeBridges) -> None:
+    pool = fake.pool(count=2)
+    specs = [make_spec(tcp_port=7000 + n) for n in range(700)]
+    assert sorted(pool.open_many(specs, admit=True), key=id) == sorted(
+        specs, key=id)
+    wait_open(pool, *specs)
+    assert len(fake.pids()) == 2, 'a bridge choked on them'
+    assert len(fake.requests('open')) == len(specs)
+    assert {console.spec for console in pool.consoles()} == set(specs)
+
+
+def test_a_held_console_has_no_url_until_it_is_admitted(
+        fake: conftest.FakeBridges) -> None:
+    pool, one, two = fake.pool(), make_spec(), make_spec(tcp_port=7001)
+    pool.open_many([one, two], admit=False)
+    fake.wait_requests('ping', 3)
+    assert [request['args']['admit'] for request in
+            fake.requests('open')] == [False, False]
+    assert not is_open(pool, one)
+    pool.admit_many([one])
+    wait_open(pool, one)
+    assert not is_open(pool, two)
+    (request,) = fake.requests('admit')
+    assert request['args'] == {'consoles': [[one.node, one.generation]]}
+    assert {console.node: console.admitted
+            for console in pool.consoles()} == {
+        one.node: True, two.node: False}
+
+
+def test_a_new_bridge_holds_what_was_held(
+        fake: conftest.FakeBridges) -> None:
+    pool, held, free = fake.pool(), make_spec(), make_spec(tcp_port=7001)
+    pool.open_many([held], admit=False)
+    pool.open_many([free], admit=False)
+    fake.wait_requests('open', 2)
+    pool.admit_many([free])
+    wait_open(pool, free)
+    (pid,) = fake.alive()
+    fake.kill(pid)
+    fake.wait_requests('open', 4)
+    assert {request['args']['spec']['node']:
+            request['args'].get('admit', True)
+            for request in fake.requests('open')[2:]} == {
+        held.node: False, free.node: True}
+
+
+def test_what_is_admitted_before_it_was_sent_is_never_held(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    fake.order(configure='slow')
+    pool.open_many([wanted], admit=False)
+    pool.admit_many([wanted])
+    wait_open(pool, wanted)
+    (request,) = fake.requests('open')
+    assert 'admit' not in request['args']
+    assert not fake.requests('admit')
+
+
+@pytest.mark.parametrize('order', ['hang', 'unknown-verb', 'exit'])
+def test_an_admission_that_is_not_confirmed_is_made_up_for(
+        order: str, fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    pool.open_many([wanted], admit=False)
+    fake.wait_requests('ping', 2)
+    fake.order(admit=order)
+    pool.admit_many([wanted])
+    wait_open(pool, wanted)
+    assert 'admit' not in fake.requests('open')[-1]['args']
+
+
+def test_another_generation_is_not_admitted(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    pool.open_many([wanted], admit=False)
+    fake.wait_requests('ping', 2)
+    pool.admit_many([dataclasses.replace(wanted, generation='another')])
+    assert not fake.requests('admit')
+    assert not is_open(pool, wanted)
+
+
+def test_a_start_admits_what_a_pass_holds(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    pool.open_many([wanted], admit=False)
+    open_(pool, wanted)
+    assert is_open(pool, wanted)
+
+
+def test_an_update_does_not_hold_what_is_admitted(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    open_(pool, wanted)
+    changed = dataclasses.replace(wanted, address='192.0.2.9')
+    pool.open_many([changed], admit=False)
+    fake.wait_requests('open', 2)
+    assert 'admit' not in fake.requests('open')[-1]['args']
+    assert is_open(pool, changed)
+
+
+def test_an_ended_generation_is_not_opened_with_many(
+        fake: conftest.FakeBridges) -> None:
+    pool, ended, other = fake.pool(), make_spec(), make_spec(tcp_port=7001)
+    pool.close(ended.node, ended.generation)
+    assert pool.open_many([ended, other], admit=True) == [other]
+    wait_open(pool, other)
+    assert len(fake.requests('open')) == 1
+
+
+def test_what_was_opened_later_is_neither_replaced_nor_closed(
+        fake: conftest.FakeBridges) -> None:
+    pool, before, wanted = fake.pool(), time.monotonic(), make_spec()
+    open_(pool, wanted)
+    old = dataclasses.replace(wanted, generation='old')
+    assert pool.open_many([old], admit=False, before=before) == []
+    assert not pool.close_if(wanted.node, wanted.generation, before)
+    assert not pool.close_if(wanted.node, 'old')
+    assert is_open(pool, wanted)
+    assert pool.close_if(wanted.node, wanted.generation)
+    assert not is_open(pool, wanted)
+
+
+def test_what_only_moves_away_may_come_back(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    for _ in range(3):
+        open_(pool, wanted)
+        assert is_open(pool, wanted)
+        assert pool.close_if(wanted.node, wanted.generation)
+    assert len(fake.requests('close')) == 3
+    assert not pool.ended(wanted.generation)
+
+
+def test_a_console_that_moves_away_is_closed_for_sure(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    open_(pool, wanted)
+    (pid,) = fake.alive()
+    fake.order(close='hang')
+    pool.close_if(wanted.node, wanted.generation)
+    assert not processes.alive(pid)
+
+
+def test_each_ping_tells_the_age_of_the_database(
+        fake: conftest.FakeBridges) -> None:
+    ages: list[float | None] = [1.5, None]
+    pool = fake.pool(database_age=lambda: ages[0])
+    open_(pool, make_spec())
+    fake.wait_requests('ping', 2)
+    assert fake.requests('ping')[0]['args'] == {'database_age': 1.5}
+    ages.pop(0)
+    waiting.wait_until(
+        lambda: fake.requests('ping')[-1]['args'] == {'database_age': None},
+        'another age')
 
 
 # Off means off

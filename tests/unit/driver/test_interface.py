@@ -61,9 +61,13 @@ class Pool:
     """
 
     def __init__(self, start: typing.Any, count: int,
-                 port_lost: typing.Any, memories: typing.Any) -> None:
+                 port_lost: typing.Any, memories: typing.Any,
+                 timing: typing.Any, database_age: typing.Any) -> None:
         self.count = count
         self.port_lost = port_lost
+        self.memories = memories
+        self.timing = timing
+        self.database_age = database_age
         self.outcomes: list[Outcome] = [connected()]
         self.opened: list[tuple[spec.ConsoleSpec, dict[str, float]]] = []
         self.closed: list[tuple[str, str]] = []
@@ -110,8 +114,9 @@ class Setup:
         self.nodes.append(fakes.Node(*args, **fields))
         return self.nodes[-1]
 
-    def list_nodes(self, context: object,
-                   fields: list[str]) -> list[fakes.Node]:
+    def list_nodes(self, context: object, fields: list[str],
+                   filters: dict[str, object]) -> list[fakes.Node]:
+        assert filters == {'include_children': True}
         self.listed += 1
         return self.nodes
 
@@ -484,6 +489,77 @@ def test_each_start_is_another_generation(setup: Setup) -> None:
     assert len(seen) == 5
 
 
+# Teardown
+
+def test_a_teardown_keeps_the_console_closed_until_the_next_deployment(
+        setup: Setup) -> None:
+    node = setup.node(provision_state='deploying')
+    setup.start(node)
+    node.provision_state = 'deleting'
+    setup.console.stop_console(task(node))
+    assert node.saved[-1] == {'solconsole_port': port(node),
+                              'solconsole_torn_down': True}
+    for state in ('cleaning', 'available', 'error', 'manageable'):
+        node.provision_state = state
+        setup.console.start_console(task(node))
+        assert not marker(node), 'the conductor has restarted'
+    assert len(setup.pool.opened) == 1
+    node.provision_state = 'deploying'
+    setup.console.start_console(task(node))
+    assert len(setup.pool.opened) == 2
+    assert 'solconsole_torn_down' not in node.saved[-1]
+
+
+def test_disabling_and_enabling_opens_what_was_torn_down(
+        setup: Setup) -> None:
+    node = setup.node(provision_state='deleting')
+    setup.start(node)
+    setup.console.stop_console(task(node))
+    node.provision_state = 'available'
+    setup.stop(node)
+    assert 'solconsole_torn_down' not in node.saved[-1]
+    setup.start(node)
+    assert setup.console.get_console(task(node))
+
+
+def test_enabling_forgets_a_teardown(setup: Setup) -> None:
+    node = setup.node(driver_internal_info={'solconsole_torn_down': True})
+    setup.start(node)
+    assert 'solconsole_torn_down' not in node.saved[-1]
+
+
+# Activations
+
+ACTIVATION = {'session': 7, 'user': 2, 'address': '192.0.2.1', 'port': 623,
+              'at': 100.0}
+
+
+def test_a_start_stores_the_session_if_there_is_one(
+        setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    node = setup.node()
+    real = setup.pool.open
+
+    def open_(wanted: spec.ConsoleSpec, **limits: float) -> typing.Any:
+        setup.pool.memories.put(wanted.node, {'activation': ACTIVATION})
+        return real(wanted, **limits)
+
+    monkeypatch.setattr(setup.pool, 'open', open_)
+    setup.start(node)
+    assert node.saved[-1]['solconsole_activation'] == ACTIVATION
+    assert setup.pool.memories.unrecorded() == []
+    setup.stop(node)
+    assert 'solconsole_activation' not in node.saved[-1]
+
+
+@pytest.mark.parametrize('enabled', [True, False])
+def test_a_start_recalls_the_session_of_the_conductor_before(
+        setup: Setup, enabled: bool) -> None:
+    node = setup.node(console_enabled=enabled, driver_internal_info={
+        'solconsole_activation': ACTIVATION})
+    setup.start(node)
+    assert setup.pool.memories.get(node.uuid) == {'activation': ACTIVATION}
+
+
 # Ports
 
 def test_a_node_keeps_its_port(setup: Setup) -> None:
@@ -728,6 +804,67 @@ def test_validate_complains_about_a_useless_port_range(
     with pytest.raises(ironic_exception.InvalidParameterValue,
                        match='port_range'):
         setup.console.validate(task(setup.node()))
+
+
+@pytest.mark.parametrize('url', [
+    'memcached://192.0.2.1', 'file:locks', 'redis://192.0.2.1?timeout=5'])
+def test_validate_complains_about_a_useless_coordination_url(
+        setup: Setup, url: str,
+        options: collections.abc.Callable[..., None]) -> None:
+    options('coordination_url', url)
+    node = setup.node()
+    with pytest.raises(ironic_exception.InvalidParameterValue,
+                       match='coordination_url'):
+        setup.console.validate(task(node))
+    node.console_enabled = True
+    setup.console.validate(task(node))
+    setup.console.watch_conductor(manager := fakes.Manager(), None)
+    with pytest.raises(exception.BridgeUnavailable,
+                       match='coordination_url'):
+        setup.console._bridge_options(0)
+    manager.shut_down()
+
+
+def test_bridges_are_told_of_locks_and_of_the_conductor(
+        setup: Setup, options: collections.abc.Callable[..., None]) -> None:
+    options('coordination_url', 'redis://:hunter2@192.0.2.1:6379')
+    options('lock_ttl', 12.0)
+    options('heartbeat_timeout', 5, 'conductor')
+    setup.console.watch_conductor(manager := fakes.Manager(), None)
+    given = setup.console._bridge_options(0)
+    manager.shut_down()
+    assert given['coordination'] == {
+        'url': 'redis://:hunter2@192.0.2.1:6379', 'ttl': 12.0,
+        'margin': 5.0, 'renew_interval': 5.0}
+    assert given['conductor_timeout'] == 3.0
+
+
+@pytest.mark.parametrize(('timeout', 'interval'), [
+    (60, 2.0), (20, 2.0), (5, 0.5), (1, 0.1)])
+def test_bridges_are_pinged_often_enough(
+        setup: Setup, timeout: int, interval: float,
+        options: collections.abc.Callable[..., None],
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    options('heartbeat_timeout', timeout, 'conductor')
+    made: list[Pool] = []
+
+    def make(*args: typing.Any) -> Pool:
+        made.append(Pool(*args))
+        return made[-1]
+
+    monkeypatch.setattr(bridges, 'BridgePool', make)
+    interface.SolConsole()
+    assert made[0].timing.ping_interval == interval
+    assert made[0].timing.tick < interval
+
+
+def test_the_periodics_never_fail(setup: Setup) -> None:
+    manager = fakes.Manager()
+    manager._started = False
+    for task_ in (setup.console.takeover, setup.console.untakeover,
+                  setup.console.record_activations):
+        task_(manager, None)
+    assert setup.pool.opened == []
 
 
 def test_properties_are_described(setup: Setup) -> None:

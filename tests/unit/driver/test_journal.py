@@ -14,7 +14,6 @@
 
 import collections.abc
 import json
-import os
 import pathlib
 import stat
 import subprocess
@@ -194,6 +193,19 @@ def test_a_released_port_goes_to_nobody_else(book: journal.PortBook) -> None:
     with pytest.raises(exception.PortError, match='a short while ago'):
         take(book, OTHER)
     assert take(book, remembered=port) == port, 'but its node has it again'
+
+
+def test_many_recorded_ports_are_taken_at_once(
+        book: journal.PortBook, tmp_path: pathlib.Path) -> None:
+    taken = take(book, OTHER)
+    recorded = {str(uuid.UUID(int=n)): 20000 + n for n in range(1000)}
+    assert book.take_many({**recorded, NODE: taken}) == set(recorded)
+    text = (tmp_path / 'run' / 'ports.json').read_text()
+    assert all(f'"{port}"' in text for port in recorded.values())
+    assert book.take_many(recorded) == set(recorded), 'ours already'
+    book.release(*recorded)
+    with pytest.raises(exception.PortError, match='short while ago'):
+        take(book, fixed=20007)
 
 
 def test_a_port_passes_on_after_its_quarantine(
@@ -389,12 +401,3 @@ def test_releasing_all_releases_what_this_process_serves_only(
     written = journal_of(tmp_path)
     assert written[str(port)]['owner']
     assert not written[str(mine)]['owner']
-
-
-def test_a_process_is_told_from_a_later_one_with_its_number() -> None:
-    token = journal.process_token(os.getpid())
-    assert journal.is_alive(token)
-    boot, pid, _ = token.split(':')
-    assert not journal.is_alive(f'{boot}:{pid}:1')
-    for word in ('', 'x', 'a:b:c', f'{boot}:{2**40}:1', f'::{pid}'):
-        assert not journal.is_alive(word)

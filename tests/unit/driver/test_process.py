@@ -37,7 +37,8 @@ Start = collections.abc.Callable[..., process.BridgeProcess]
 def test_a_request_is_answered(running: Start) -> None:
     one = running()
     answer = one.request('configure', {'options': {}}, 5.0)
-    assert answer == {'pid': one.pid, 'version': 'fake'}
+    assert answer == {'pid': one.pid, 'version': 'fake',
+                      'member': f'cond:{one.pid}:fake'}
 
 
 def test_many_threads_each_get_their_own_answer(running: Start) -> None:

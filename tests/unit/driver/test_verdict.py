@@ -33,6 +33,7 @@ def failure(answer: dict[str, typing.Any]) -> exception.LinkError | None:
 
 @pytest.mark.parametrize('answer', [
     status('connected'), status('idle', settled=False),
+    status('fenced', settled=False), status('fenced', Reason.LOCKED),
     status('held', Reason.HELD), status('held', Reason.STOLEN),
     status(reason=Reason.HELD), status(reason=Reason.SESSION_LIMIT),
     status(reason=Reason.POWERED_OFF), status(reason=Reason.STOLEN),
@@ -57,7 +58,8 @@ def test_what_somebody_must_act_on_is_a_failure(
 
 def test_every_reason_has_been_thought_of() -> None:
     heals = {Reason.SESSION_LIMIT, Reason.HELD, Reason.STOLEN,
-             Reason.POWERED_OFF}
+             Reason.POWERED_OFF, Reason.LOCKED, Reason.NO_LOCK,
+             Reason.CONDUCTOR_AWAY}
     assert set(Reason) == verdict.FAILURES | heals
     assert not verdict.FAILURES & heals
 

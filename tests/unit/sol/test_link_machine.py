@@ -48,6 +48,7 @@ PATHS = {
     LinkState.HELD: [LinkEvent.TRY, LinkEvent.BUSY],
     LinkState.WAITING: [LinkEvent.TRY, LinkEvent.FAILED],
     LinkState.RELEASED: [LinkEvent.RELEASE],
+    LinkState.FENCED: [LinkEvent.FENCE],
     LinkState.CLOSED: [LinkEvent.CLOSE],
 }
 
@@ -90,7 +91,8 @@ def test_every_event_is_used():
 
 
 @pytest.mark.parametrize(
-    'event', [LinkEvent.CLOSE, LinkEvent.CHANGED, LinkEvent.RELEASE])
+    'event', [LinkEvent.CLOSE, LinkEvent.CHANGED, LinkEvent.RELEASE,
+              LinkEvent.FENCE])
 def test_what_people_do_is_possible_in_every_state_but_the_last(event):
     for state in set(LinkState) - {LinkState.CLOSED}:
         assert event in link.TRANSITIONS[state], state
@@ -109,7 +111,7 @@ def test_connected_is_told_only_after_an_activation():
 def test_a_link_that_is_not_at_work_knows_when_it_tries_next(state):
     machine = machine_in(state, now=5.0)
     at_work = {LinkState.CONNECTING, LinkState.CONNECTED, LinkState.CLOSED,
-               LinkState.RELEASED}
+               LinkState.RELEASED, LinkState.FENCED}
     if state in at_work:
         assert machine.next_try is None
     else:
@@ -127,6 +129,21 @@ def test_a_verdict_settles_and_a_new_target_unsettles():
     assert not machine.settled
     assert (machine.reason, machine.detail) == (None, '')
     assert machine.next_try == 2.0
+
+
+def test_a_fence_settles_once_its_reason_is_known_and_keeps_it():
+    machine = machine_in(LinkState.FENCED)
+    assert not machine.settled
+    error = LinkError(Reason.LOCKED, 'elsewhere')
+    machine.handle(LinkEvent.FENCE, 1.0, error=error)
+    for event in (LinkEvent.CHANGED, LinkEvent.RELEASE):
+        machine.handle(event, 2.0)
+        assert (machine.state, machine.reason, machine.settled) == (
+            LinkState.FENCED, Reason.LOCKED, True)
+    machine.handle(LinkEvent.ADMIT, 3.0)
+    assert (machine.state, machine.reason, machine.settled) == (
+        LinkState.IDLE, None, False)
+    assert machine.next_try == 3.0
 
 
 def test_the_reason_of_the_last_failure_stays_while_it_is_tried_again():
