@@ -31,6 +31,10 @@ from ironic_solconsole import coordination
 from ironic_solconsole.driver import bridge_log
 from ironic_solconsole.driver import procs
 
+#: Seconds for which a conductor must have been there to be named: one that
+#: starts is in the database before it has left word in the directory.
+PATIENCE = 5.0
+
 #: Seconds between two errors about the same conductors.
 REPEAT = 3600.0
 
@@ -103,18 +107,28 @@ class Decision:
     """When there is an error to be logged; without a clock of its own."""
 
     def __init__(self) -> None:
+        self._since: dict[str, float] = {}
         self._known: frozenset[str] = frozenset()
         self._said_at = 0.0
+
+    @property
+    def known(self) -> frozenset[str]:
+        """Who has been there for long enough to be named."""
+        return self._known
 
     def due(self, strangers: Collection[str], now: float) -> bool:
         """Whether to log now that there are conductors on other hosts.
 
-        :param strangers: their names.
+        :param strangers: their names, as of now.
         :param now: seconds of a clock that does not jump.
         """
-        changed = frozenset(strangers) != self._known
-        self._known = frozenset(strangers)
-        if not strangers or not (
+        self._since = {name: self._since.get(name, now)
+                       for name in strangers}
+        settled = frozenset(name for name, since in self._since.items()
+                            if now - since >= PATIENCE)
+        changed = settled != self._known
+        self._known = settled
+        if not settled or not (
                 changed or now - self._said_at >= REPEAT):
             return False
         self._said_at = now
@@ -154,8 +168,8 @@ class Watch:
         strangers.discard(self._host)
         if not self._decision.due(strangers, now):
             return ''
-        names = ', '.join(
-            bridge_log.printable(name, 255) for name in sorted(strangers))
+        names = ', '.join(bridge_log.printable(name, 255)
+                          for name in sorted(self._decision.known))
         return (
             f'Conductors on other hosts have consoles as well ({names}), and '
             f'the locks in {bridge_log.printable(self._lock_dir)} do not '

@@ -120,7 +120,17 @@ def test_it_is_said_at_each_change_and_hourly() -> None:
         (3660.0, {'b', 'c'}), (3675.0, {'c'}), (3690.0, set()),
         (9000.0, set()), (9015.0, {'c'}), (9030.0, {'c'})]]
     assert [at for at, due in said if due] == [
-        15.0, 45.0, 3645.0, 3675.0, 9015.0]
+        30.0, 60.0, 3660.0, 3675.0, 9030.0]
+
+
+def test_one_that_is_starting_is_not_named() -> None:
+    decision = neighbours.Decision()
+    assert not decision.due({'b'}, 0.0)
+    assert not decision.due({'b', 'c'}, 4.9)
+    assert decision.due({'b', 'c'}, 5.0)
+    assert decision.known == {'b'}
+    assert not decision.due(set(), 6.0)
+    assert not decision.due({'b'}, 20.0), 'it was away in between'
 
 
 def test_the_error_says_what_to_set(tmp_path: pathlib.Path) -> None:
@@ -128,21 +138,24 @@ def test_the_error_says_what_to_set(tmp_path: pathlib.Path) -> None:
     dbapi = Dbapi(cond_a=['solconsole'])
     assert watch.look(dbapi, 0.0) == ''
     dbapi = Dbapi(cond_a=['solconsole'], cond_b=['solconsole'])
-    text = watch.look(dbapi, 15.0)
+    assert watch.look(dbapi, 15.0) == ''
+    text = watch.look(dbapi, 30.0)
     for part in ('(cond-b)', str(tmp_path), '[solconsole]coordination_url',
                  'redis://', 'etcd3+http://', 'zookeeper://'):
         assert part in text
-    assert watch.look(dbapi, 30.0) == ''
-    assert watch.look(dbapi, 3615.0) == text
+    assert watch.look(dbapi, 45.0) == ''
+    assert watch.look(dbapi, 3630.0) == text
 
 
 def test_conductors_of_one_host_are_no_error(tmp_path: pathlib.Path) -> None:
     dbapi = Dbapi(cond_a=['solconsole'], cond_b=['solconsole'])
     one, other = (neighbours.Watch(f'file://{tmp_path}', name, 90.0)
                   for name in ('cond-a', 'cond-b'))
-    assert 'cond-b' in one.look(dbapi, 0.0), 'it has left no word yet'
-    assert other.look(dbapi, 0.0) == ''
-    assert one.look(dbapi, 15.0) == ''
+    assert one.look(dbapi, 0.0) == ''
+    assert 'cond-b' in one.look(dbapi, 15.0), 'it has left no word'
+    assert other.look(dbapi, 15.0) == ''
+    assert one.look(dbapi, 30.0) == ''
+    assert other.look(dbapi, 30.0) == ''
 
 
 def test_two_real_processes_see_each_other(tmp_path: pathlib.Path) -> None:
@@ -175,8 +188,10 @@ def test_locks_that_reach_everybody_need_no_look(url: str) -> None:
 
 def test_names_are_escaped(tmp_path: pathlib.Path) -> None:
     dbapi = Dbapi(**{'evil\n2026 ERROR': ['solconsole']})
-    text = neighbours.Watch(f'file://{tmp_path}', 'cond-a', 90.0).look(
-        dbapi, 0.0)
+    watch = neighbours.Watch(f'file://{tmp_path}', 'cond-a', 90.0)
+    watch.look(dbapi, 0.0)
+    text = watch.look(dbapi, 15.0)
+    assert 'evil' in text
     assert text.isprintable()
 
 

@@ -778,6 +778,7 @@ def test_conductors_that_the_locks_do_not_reach_are_an_error(
                               interface_name='solconsole')]
     cloud.get_conductor_list = lambda: [
         types.SimpleNamespace(id=2, hostname='cond-b')]
+    monkeypatch.setattr(neighbours, 'PATIENCE', 0.0)
     setup.passes.untakeover(setup.cloud.manager, None)
     assert 'coordination_url' in caplog.text
     assert 'cond-b' in caplog.text
