@@ -27,12 +27,8 @@ import collections.abc
 import contextlib
 import hashlib
 import json
-import os
 import pathlib
 import shutil
-import signal
-import subprocess
-import sys
 import tempfile
 import typing
 import urllib.error
@@ -40,34 +36,16 @@ import urllib.request
 import uuid
 
 from tests.support import ipmi_sim
+from tests.support import ironic_process
 from tests.support import ports
-from tests.support import processes
 from tests.support import waiting
-
-#: Directory with ``ironic`` and ``ironic-dbsync`` of Ironic 39.
-BIN_VARIABLE = 'SOLCONSOLE_IRONIC_BIN'
-
-START_TIMEOUT = 90.0
-
-#: Seconds for Ironic to end after SIGTERM: del_host, then a wait of a
-#: second or more for reservations.
-STOP_TIMEOUT = 40.0
 
 #: Micro-version that all releases we run on know.
 API_VERSION = '1.78'
 
-#: After one of these in its log Ironic 39 hangs, or starts for ever.
-_FAILED = ('Failed to register hardware types', 'exited with status 1')
-
 Json = dict[str, typing.Any]
 
-Options = collections.abc.Mapping[str, collections.abc.Mapping[str, object]]
-
-
-def default_bin() -> pathlib.Path:
-    """Where Ironic 39 is: as the environment says, or beside us."""
-    return pathlib.Path(
-        os.environ.get(BIN_VARIABLE) or pathlib.Path(sys.executable).parent)
+Options = ironic_process.Options
 
 
 class ApiError(AssertionError):
@@ -247,7 +225,7 @@ def _fault(raw: bytes) -> str:
     return text
 
 
-class Ironic:
+class Ironic(ironic_process.IronicProcess):
     """API and conductor in one command.
 
     :param bin_dir: where the command is; the virtual environment around it
@@ -259,21 +237,17 @@ class Ironic:
     def __init__(self, bin_dir: pathlib.Path | None = None,
                  options: Options | None = None,
                  directory: pathlib.Path | None = None) -> None:
-        self.bin_dir = bin_dir or default_bin()
         self._options = options or {}
-        self.host = f'cond-{uuid.uuid4().hex[:8]}'
         self._own = directory is None
-        # a short path: UNIX sockets live below it
-        self.directory = directory or pathlib.Path(
-            tempfile.mkdtemp(prefix='ironic.'))
+        super().__init__(
+            'ironic',
+            # a short path: UNIX sockets live below it
+            directory or pathlib.Path(tempfile.mkdtemp(prefix='ironic.')),
+            f'cond-{uuid.uuid4().hex[:8]}', bin_dir)
         self.run_dir = self.directory / 'run'
-        self.log = self.directory / 'ironic.log'
         self.port_range = ports.free_port_range(40)
         self._api_port = ports.free_port()
         self.api = Api(f'http://127.0.0.1:{self._api_port}')
-        self.process: subprocess.Popen[bytes] | None = None
-        # for the final check
-        self._bridges: set[int] = set()
 
     def __enter__(self) -> 'Ironic':
         try:
@@ -292,56 +266,16 @@ class Ironic:
     def configure(self) -> None:
         """Write the configuration and make the database."""
         directory = self.directory
-        sections: dict[str, dict[str, object]] = {
-            'DEFAULT': {
-                'auth_strategy': 'noauth', 'rpc_transport': 'none',
-                'host': self.host, 'my_ip': '127.0.0.1',
-                'state_path': directory / 'state',
-                'tempdir': directory / 'tmp', 'log_file': self.log,
-                'debug': False, 'use_stderr': True,
-                'enabled_hardware_types': 'ipmi',
-                'enabled_console_interfaces': 'solconsole,no-console',
-                'enabled_network_interfaces': 'noop',
-                'enabled_deploy_interfaces': 'direct',
-                'enabled_inspect_interfaces': 'no-inspect',
-                'default_network_interface': 'noop',
-                'hash_ring_reset_interval': 2},
-            'api': {'host_ip': '127.0.0.1', 'port': self._api_port,
-                    'api_workers': 1},
-            'conductor': {'graceful_shutdown_timeout': 15},
-            'database': {
-                'connection': f'sqlite:///{directory}/ironic.sqlite'},
-            # iPXE writes its script there when it is loaded
-            'deploy': {'http_root': directory / 'httpboot'},
-            'pxe': {'tftp_root': directory / 'tftpboot',
-                    'tftp_master_path': directory / 'tftpboot/master'},
-            'oslo_concurrency': {'lock_path': directory / 'lock'},
-            'console': {'port_range': f'{self.port_range.start}:'
-                                      f'{self.port_range.stop}'},
-            'solconsole': {'run_dir': self.run_dir},
-        }
-        for section, values in self._options.items():
-            sections.setdefault(section, {}).update(values)
-        for name in ('state', 'tmp', 'httpboot', 'tftpboot'):
-            (directory / name).mkdir(exist_ok=True)
-        self.config.write_text(''.join(
-            f'[{section}]\n' + ''.join(
-                f'{key} = {value}\n' for key, value in values.items()
-                if value is not None)
-            for section, values in sections.items()))
+        self.write_config(ironic_process.merge(
+            ironic_process.common_options(directory, self.port_range),
+            {'DEFAULT': {'rpc_transport': 'none', 'host': self.host,
+                         'log_file': self.log},
+             'api': {'port': self._api_port},
+             'database': {
+                 'connection': f'sqlite:///{directory}/ironic.sqlite'}},
+            self._options))
         if not (directory / 'ironic.sqlite').exists():
-            done = subprocess.run(
-                [self._command('ironic-dbsync'),
-                 '--config-file', str(self.config), 'create_schema'],
-                env=self._environment(), stdin=subprocess.DEVNULL,
-                capture_output=True, timeout=START_TIMEOUT, check=False)
-            assert done.returncode == 0, (
-                f'ironic-dbsync failed: {done.stderr.decode()[-2000:]}')
-
-    @property
-    def config(self) -> pathlib.Path:
-        """Path of ironic.conf."""
-        return self.directory / 'ironic.conf'
+            self.create_schema()
 
     def set_options(self, options: Options) -> None:
         """Change the configuration for the next start."""
@@ -350,13 +284,7 @@ class Ironic:
 
     def start(self) -> None:
         """Start it, and wait until the conductor takes requests."""
-        with (self.directory / 'stderr.log').open('ab') as output:
-            self.process = subprocess.Popen(
-                processes.die_with_us([
-                    self._command('ironic'),
-                    '--config-file', str(self.config)]),
-                env=self._environment(), stdin=subprocess.DEVNULL,
-                stdout=output, stderr=output, cwd=self.directory)
+        self.launch()
         self.wait_ready()
 
     def wait_ready(self) -> None:
@@ -366,156 +294,32 @@ class Ironic:
 
         def ready() -> bool:
             if process.poll() is not None or any(
-                    sign in self.log_text() for sign in _FAILED):
+                    sign in self.log_text()
+                    for sign in ironic_process.FAILED):
                 return True
             drivers = self.api.call('GET', '/v1/drivers', timeout=5.0)
             return bool(drivers['drivers'])
 
         waiting.wait_until(
             ready, f'API of Ironic with a driver; its log ends with '
-            f'{self.log_tail()}', START_TIMEOUT, interval=0.1,
-            seen=self.log_tail)
+            f'{self.log_tail()}', ironic_process.START_TIMEOUT,
+            interval=0.1, seen=self.log_tail)
         assert process.poll() is None, (
             f'ironic ended with {process.returncode}: {self.log_tail()}')
-        for sign in _FAILED:
+        for sign in ironic_process.FAILED:
             assert sign not in self.log_text(), (
                 f'the conductor cannot start: {self.log_tail()}')
-
-    def signal(self, number: int) -> None:
-        """Send a signal to the main process, as an operator does."""
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def stop(self) -> None:
-        """SIGTERM, and wait for the end."""
-        if self.process is None:
-            return
-        self.bridges()
-        workers = self.workers()
-        self.signal(signal.SIGTERM)
-        try:
-            self.process.wait(STOP_TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.kill()
-            raise AssertionError(
-                f'Ironic did not end within {STOP_TIMEOUT} s of SIGTERM: '
-                f'{self.log_tail()}') from None
-        for pid in workers:
-            processes.wait_gone(pid, 'a worker of Ironic')
-        self.process = None
-
-    def kill(self) -> None:
-        """Kill -9 of all its processes, as the kernel does when memory is
-        short; bridges are left alone.
-        """
-        if self.process is None:
-            return
-        self.bridges()
-        for pid in [self.process.pid, *self.workers()]:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
-        self.process = None
 
     def destroy(self) -> None:
         """Stop it, see that no bridge is left, and remove its files."""
         try:
             self.stop()
-            for pid in self._bridges:
-                processes.wait_gone(
-                    pid, 'a bridge whose conductor has ended', 15.0)
+            self.check_bridges()
         finally:
             self.kill()
-            for pid in self._bridges:
-                if processes.alive(pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            self.kill_bridges()
             if self._own:
                 shutil.rmtree(self.directory, ignore_errors=True)
-
-    def workers(self) -> list[int]:
-        """Process ids of its forked workers; Ironic 39 has one."""
-        assert self.process is not None
-        parent = self.process.pid
-        return [pid for pid in _pids() if _parent(pid) == parent
-                and 'ironic_solconsole' not in processes.command_line(pid)]
-
-    def conductor(self) -> int:
-        """Process id of what the conductor runs in."""
-        assert self.process is not None
-        workers = self.workers()
-        return workers[0] if workers else self.process.pid
-
-    def bridges(self) -> list[int]:
-        """Process ids of this conductor's bridges."""
-        found = []
-        for pid in _pids():
-            words = processes.command_line(pid).split()
-            if 'ironic_solconsole.bridge' in words and self.host in words:
-                if processes.alive(pid):
-                    found.append(pid)
-        self._bridges.update(found)
-        return found
-
-    def wait_bridges(self, count: int,
-                     besides: collections.abc.Collection[int] = (),
-                     timeout: float = waiting.PATIENCE) -> list[int]:
-        """Wait until so many bridges run.
-
-        :param besides: those that do not count.
-        """
-        def right() -> bool:
-            return len(set(self.bridges()) - set(besides)) == count
-
-        waiting.wait_until(right, f'{count} bridge processes of {self.host}',
-                           timeout, seen=self.bridges)
-        return [pid for pid in self.bridges() if pid not in besides]
-
-    def log_text(self) -> str:
-        """What it has logged."""
-        return ''.join(
-            path.read_text(errors='replace')
-            for path in (self.log, self.directory / 'stderr.log')
-            if path.exists())
-
-    def log_tail(self) -> str:
-        """The end of that."""
-        return self.log_text()[-3000:]
-
-    def wait_log(self, text: str) -> None:
-        """Wait until something is logged."""
-        waiting.wait_until(lambda: text in self.log_text(),
-                           f'{text!r} in the log', seen=self.log_tail)
-
-    def _command(self, name: str) -> str:
-        path = self.bin_dir / name
-        assert path.exists(), (
-            f'there is no {name} in {self.bin_dir}; set the environment '
-            f'variable {BIN_VARIABLE} (for older releases '
-            'SOLCONSOLE_IRONIC_29_BIN, SOLCONSOLE_IRONIC_26_BIN) to the '
-            'bin directory of a virtual environment with Ironic and '
-            'ironic-solconsole')
-        return str(path)
-
-    def _environment(self) -> dict[str, str]:
-        """Ours, without what would lead into our own virtualenv."""
-        environment = {key: value for key, value in os.environ.items()
-                       if key not in ('PYTHONPATH', 'PYTHONHOME',
-                                      'VIRTUAL_ENV')}
-        environment['PATH'] = f'{self.bin_dir}:{os.environ["PATH"]}'
-        return environment
-
-
-def _pids() -> list[int]:
-    return [int(name) for name in os.listdir('/proc') if name.isdigit()]
-
-
-def _parent(pid: int) -> int:
-    try:
-        stat = pathlib.Path(f'/proc/{pid}/stat').read_text()
-    except OSError:
-        return 0
-    return int(stat.rpartition(')')[2].split()[1])
 
 
 #: A way to end a conductor.

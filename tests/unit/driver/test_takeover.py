@@ -29,6 +29,7 @@ import pytest
 
 from ironic_solconsole import conf
 from ironic_solconsole.driver import memories
+from ironic_solconsole.driver import neighbours
 from ironic_solconsole.driver import node_ports
 from ironic_solconsole.driver import orphans
 from ironic_solconsole.driver import ring
