@@ -56,5 +56,6 @@ step 'Tests: integration, Ironic 39' \
     run_tests 'not long and not releases' tests/integration
 step 'Tests: integration, Ironic 29 and 26.1' \
     run_tests 'not long and releases' tests/integration
+step 'Tests: chaos' run_tests 'not long' tests/chaos
 
 summary
