@@ -717,7 +717,8 @@ def test_a_trouble_is_logged_once(fake: conftest.FakeBridges,
     assert caplog.text.count('is not open yet') == 1
     fake.order()
     wait_open(pool, wanted)
-    assert f'is open now, at {wanted.url}' in caplog.text
+    waiting.wait_until(lambda: f'is open now, at {wanted.url}' in caplog.text,
+                       'a word in the log', seen=lambda: caplog.text)
 
 
 # The end
