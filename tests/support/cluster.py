@@ -429,7 +429,8 @@ class Cluster:
                 conductor.start(wait=False)
         for conductor in wanted:
             conductor.wait_ready()
-        if changed:
+        # The API asks conductors that it takes for alive.
+        if changed or not self._knows_who_runs():
             self.wait_settled()
 
     def destroy(self) -> None:
@@ -476,17 +477,19 @@ class Cluster:
 
         A ring is kept for RING_CACHE seconds after the database knows.
         """
-        wanted = {conductor.host for conductor in self.running}
-
-        def alive() -> bool:
-            answer = self.api.call('GET', '/v1/conductors')
-            return wanted == {entry['hostname']
-                              for entry in answer['conductors']
-                              if entry['alive']}
-
-        waiting.wait_until(alive, f'the conductors {sorted(wanted)} and no '
-                           'other to be alive', timeout, interval=0.1)
+        waiting.wait_until(
+            self._knows_who_runs,
+            f'the conductors {sorted(map(str, self.running))} and no other '
+            'to be alive', timeout, interval=0.1)
         time.sleep(RING_CACHE + 0.2)
+
+    def _knows_who_runs(self) -> bool:
+        """Whether the database has the conductors that run, and no other.
+        """
+        answer = self.api.call('GET', '/v1/conductors')
+        return {conductor.host for conductor in self.running} == {
+            entry['hostname'] for entry in answer['conductors']
+            if entry['alive']}
 
     def create_node(self, bmc: ipmi_sim.Bmc | None = None,
                     on: Conductor | None = None,
