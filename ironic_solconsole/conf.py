@@ -16,6 +16,8 @@ Only the conductor and the command line read them. A bridge is given plain
 values over its control channel and reads no configuration.
 """
 
+import ipaddress
+
 from oslo_config import cfg
 from oslo_config import types
 
@@ -59,6 +61,18 @@ class PortRanges(types.String):
         return text
 
 
+class Network(types.String):
+    """oslo.config type of an IPv4 or IPv6 network; the value stays text."""
+
+    def __init__(self) -> None:
+        super().__init__(type_name='network')
+
+    def __call__(self, value: object) -> str:
+        text = str(super().__call__(value))
+        ipaddress.ip_network(text)
+        return text
+
+
 OPTIONS = [
     cfg.StrOpt(
         'run_dir', default='$state_path/solconsole/run',
@@ -75,6 +89,27 @@ OPTIONS = [
              'the last_error of the node. It ends at the first clear '
              'answer, good or bad. Nova gives up after 10 seconds, so do '
              'not raise it much. 0 does not wait, and reports nothing.'),
+    cfg.FloatOpt(
+        'reset_grace', default=3.0, min=0.0, max=60.0,
+        help='Seconds for which a console that was disabled through the '
+             'API keeps its viewers and its session with the BMC, while no '
+             'byte passes. Nova disables and enables the console each time '
+             'that somebody opens it; enabled again within this time, it '
+             'goes on where it was, and nobody is disconnected. 0 closes '
+             'it at once.'),
+    cfg.StrOpt(
+        'connection', default='persistent',
+        choices=[('persistent', 'always'),
+                 ('on-demand', 'while somebody is at the console')],
+        help='When there is a session with the BMC. On demand nothing that '
+             'the host prints while nobody is there is seen or kept: '
+             'choose it where BMCs have few sessions, or where others use '
+             'their consoles as well. Per node: '
+             'driver_info["solconsole_connection"].'),
+    cfg.FloatOpt(
+        'linger', default=60.0, min=0.0, max=86400.0,
+        help='Seconds for which a console on demand keeps its session with '
+             'the BMC after its last viewer has left.'),
     cfg.Opt(
         'port_range', type=PortRanges(), sample_default='10000:20000',
         help='TCP ports for consoles, as START:END or several of them '
@@ -98,14 +133,53 @@ OPTIONS = [
              'consoles use more CPUs.'),
     cfg.IntOpt(
         'max_clients', default=8, min=1, max=256,
-        help='TCP connections that one console accepts at a time. A '
-             'further one is told so and closed.'),
+        help='TCP connections that one console accepts at a time. One more '
+             'takes the place of the one that was idle longest, if that '
+             'was more than 60 seconds; else it is told so and closed.'),
+    cfg.IntOpt(
+        'max_clients_per_address', default=0, min=0, max=256,
+        help='TCP connections that one console accepts from one address at '
+             'a time; 0 is any number. All that comes through one '
+             'nova-serialproxy has the address of that.'),
+    cfg.StrOpt(
+        'client_mode', default='shared',
+        choices=[('shared', 'whoever is at the console may type'),
+                 ('exclusive', 'only who came first may, until it leaves')],
+        help='Who may type. What the others type in exclusive mode is '
+             'dropped, and they are told.'),
     cfg.IntOpt(
         'client_buffer', default=256 * 1024, min=4096,
         max=64 * 1024 * 1024,
         help='Bytes of output held for one TCP connection that does not '
              'read. What does not fit is lost for that connection alone, '
-             'and a line in its output says how many bytes.'),
+             'and a line in its output says how many bytes. The connection '
+             'itself takes up to 16 KiB more.'),
+    cfg.IntOpt(
+        'scrollback', default=16 * 1024, min=0, max=1024 * 1024,
+        help='Bytes of output that are kept for each console and shown to '
+             'who comes later, from the beginning of a line; at most half '
+             'of client_buffer is shown. Queries that a terminal would '
+             'answer are left out, and all is erased when the node gets '
+             'another instance. Up to twice as much memory is taken. 0 keeps '
+             'and shows nothing.'),
+    cfg.BoolOpt(
+        'notices', default=True,
+        help='Whether the people at a console are told in its output what '
+             'happens to it, on lines that begin with [solconsole:. What a '
+             'slow connection has lost is told in any case.'),
+    cfg.StrOpt(
+        'notice_detail', default='brief',
+        choices=[('brief', 'the state of the console alone'),
+                 ('full', 'the reason in full, too')],
+        help='How much notices tell. In full they name addresses and '
+             'accounts of BMCs and who has a session there, which is not '
+             'for tenants.'),
+    cfg.ListOpt(
+        'allowed_clients', item_type=Network(), default=[],
+        help='Networks from which consoles may be reached, such as those '
+             'of nova-serialproxy, as 192.0.2.0/24,2001:db8::/64; empty: from '
+             'everywhere. Others are disconnected, and logged once a '
+             'minute.'),
     cfg.IntOpt(
         'keepalive_interval', default=10, min=1, max=20,
         help='Seconds between two questions to a BMC whether the console '

@@ -40,6 +40,9 @@ WORKAROUNDS: tuple[str, ...] = (
     'alerts-deferred', 'deassert-handshake', 'ignore-sol-port',
     'silent-copies', 'skip-sequence', 'unencrypted')
 
+#: When there is a session with the BMC.
+CONNECTION: tuple[str, ...] = ('persistent', 'on-demand')
+
 MAX_USERNAME = 16       # bytes, IPMI v2.0 table 13-11
 MAX_PASSWORD = 20       # bytes, IPMI v2.0 section 22.30
 MAX_KG = 20             # bytes, IPMI v2.0 section 22.25
@@ -111,6 +114,7 @@ class ConsoleSpec:
     :param steal: 'once' to end, at a start, the session of somebody else
         that has the console; 'never' to wait for its end.
     :param workarounds: what the BMC needs; of WORKAROUNDS.
+    :param connection: of CONNECTION: always, or while somebody is there.
     :param tcp_host: local address to listen on.
     :param tcp_port: TCP port to listen on.
     """
@@ -128,6 +132,7 @@ class ConsoleSpec:
     suites: tuple[int, ...] = SUITES
     steal: str = 'never'
     workarounds: tuple[str, ...] = ()
+    connection: str = 'persistent'
     tcp_host: str
     tcp_port: int
 
@@ -182,6 +187,9 @@ class ConsoleSpec:
         if self.steal not in STEAL:
             raise exception.SpecError(
                 'steal', f'must be one of {", ".join(STEAL)}')
+        if self.connection not in CONNECTION:
+            raise exception.SpecError(
+                'connection', f'must be one of {", ".join(CONNECTION)}')
         if any(word not in WORKAROUNDS for word in self.workarounds):
             raise exception.SpecError(
                 'workarounds', f'must be of {", ".join(WORKAROUNDS)}')

@@ -19,19 +19,26 @@ what was typed at a dead console must not reach the host later.
 The link is fenced while this process has no lease on the node, and the lock
 is given back when the link has left the BMC. The listener is up all the
 while, and who attaches is told.
+
+A console that was stopped may be parked: for a few seconds it is neither
+open nor gone. It keeps its port, viewers, link and lease, lets no byte
+pass, and is taken up again by a start with the same spec, or closed.
 """
 
 import asyncio
 import collections.abc
+import dataclasses
 import datetime
 import logging
 import typing
 
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import audience as console_audience
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
+from ironic_solconsole.sol import channel as sol_channel
 from ironic_solconsole.sol import connection as sol_connection
 from ironic_solconsole.sol import link as sol_link
 from ironic_solconsole.sol import payload as sol_payload
@@ -39,18 +46,21 @@ from ironic_solconsole.sol import session as sol_session
 
 LOG = logging.getLogger(__name__)
 
+#: Bytes of output that wait while a console is parked.
+PARKED_OUTPUT = 64 * 1024
+
 
 class Limits(typing.NamedTuple):
     """The options that every console of a bridge shares.
 
-    :param max_clients: viewers at a time.
-    :param client_buffer: bytes of output to hold for a viewer.
+    :param audience: those about viewers.
     :param keepalive_interval: seconds between two keepalives to a BMC.
+    :param linger: seconds for which a link on demand outlasts its viewers.
     """
 
-    max_clients: int
-    client_buffer: int
+    audience: console_audience.AudienceSettings
     keepalive_interval: int
+    linger: float
 
 
 def target_of(spec: console_spec.ConsoleSpec) -> sol_session.Target:
@@ -67,6 +77,23 @@ def workarounds_of(
         spec: console_spec.ConsoleSpec) -> frozenset[sol_payload.Workaround]:
     """The workarounds of a spec, as the link takes them."""
     return frozenset(map(sol_payload.Workaround, spec.workarounds))
+
+
+@dataclasses.dataclass
+class _Parking:
+    """What goes with a console that is parked.
+
+    :param until: when it ends, by the clock of leases.
+    :param over: is called when it ends without a start.
+    :param leased: whether there was a lease.
+    :param output: what the host has written meanwhile.
+    """
+
+    until: float
+    over: collections.abc.Callable[['Console'], None]
+    timer: asyncio.TimerHandle
+    leased: bool
+    output: bytearray = dataclasses.field(default_factory=bytearray)
 
 
 class Console:
@@ -94,23 +121,27 @@ class Console:
         self.spec = spec
         self._limits = limits
         self._on_memory = on_memory
-        self._notice = ''
-        #: In the order in which they may give input.
-        self._viewers: dict[console_listener.Viewer, None] = {}
+        #: Whether who types was told that it is dropped.
+        self._drop_told = False
         self._closed = False
         self._leases = leases
         self._lease: console_lease.Lease | None = None
         self._predecessor = predecessor
         self._freeing: asyncio.Task[None] | None = None
+        self._parking: _Parking | None = None
         self._extra = {'node': spec.node}
         self.bytes_in = 0
         self.bytes_out = 0
+        self._audience = console_audience.Audience(
+            self, limits.audience, self._extra)
+        if not admitted:
+            self._audience.shut = notices.MOVING
         self._listener = self._listen(spec)
         self._link = sol_connection.Link(
             target_of(spec), self, login_slots=login_slots,
             keepalive_interval=limits.keepalive_interval, node=spec.node,
             memory=memory, workarounds=workarounds_of(spec),
-            steal=spec.steal == 'once')
+            steal=spec.steal == 'once', linger=self._linger_of(spec))
         if admitted:
             self.admit()
 
@@ -123,15 +154,21 @@ class Console:
         """Begin, if that has not been done."""
         if self._lease is not None or self._closed:
             return
+        self._audience.shut = ''
         self._lease = self._leases.want(self.spec.node, self)
         self.lease_changed()
         predecessor, self._predecessor = self._predecessor, None
         self._link.start(predecessor._link if predecessor else None)
 
+    def _linger_of(self, spec: console_spec.ConsoleSpec) -> float | None:
+        return (self._limits.linger if spec.connection == 'on-demand'
+                else None)
+
     def _listen(self, spec: console_spec.ConsoleSpec,
                 ) -> console_listener.Listener:
         return console_listener.Listener(
-            spec.tcp_host, spec.tcp_port, self, self._limits.client_buffer)
+            spec.tcp_host, spec.tcp_port, self._audience,
+            self._limits.audience.client_buffer)
 
     def update(self, spec: console_spec.ConsoleSpec) -> None:
         """Follow a spec of the same node; what is equal is not disturbed.
@@ -150,12 +187,15 @@ class Console:
                 raise
         self.spec = spec
         if old.instance_uuid != spec.instance_uuid:
-            self._dismiss('the node was given to another instance')
+            self._audience.dismiss(notices.NEW_OWNER)
+            self._audience.erase()
             self._link.drop_input()
         target, workarounds = target_of(spec), workarounds_of(spec)
         if (target, workarounds) != (
                 self._link.target, self._link.workarounds):
             self._link.update(target, workarounds)
+        if old.connection != spec.connection:
+            self._link.set_linger(self._linger_of(spec))
 
     @property
     def link(self) -> sol_connection.Link:
@@ -174,8 +214,11 @@ class Console:
     def close(self) -> None:
         """Close at once; the BMC is logged out in the background."""
         self._closed = True
+        if self._parking is not None:
+            self._parking.timer.cancel()
+            self._parking = None
         self._listener.close()
-        self._dismiss('the console was closed')
+        self._audience.close()
         self._link.close()
 
     async def wait_closed(self) -> None:
@@ -185,12 +228,67 @@ class Console:
         if self._lease is not None:
             self._leases.forget(self._lease, self)
 
+    # -- parking ---------------------------------------------------------
+
+    @property
+    def parked(self) -> bool:
+        """Whether it is stopped, and may be taken up again."""
+        return self._parking is not None
+
+    def park(self, seconds: float,
+             over: collections.abc.Callable[['Console'], None]) -> bool:
+        """Let no byte pass, and keep all that a start would need.
+
+        :param seconds: for how long.
+        :param over: called when it has to be closed: the time is over, or
+            the lease is lost.
+        :returns: False if there is nothing to keep.
+        """
+        if self._lease is None or self._closed:
+            return False
+        self._parking = _Parking(
+            console_lease.now() + seconds, over,
+            asyncio.get_running_loop().call_later(seconds, over, self),
+            self._lease.valid)
+        self._link.park()
+        self._audience.pause()
+        return True
+
+    def take_up(self, spec: console_spec.ConsoleSpec) -> bool:
+        """Go on where :meth:`park` stopped, if that is what is wanted.
+
+        :param spec: of the start; all but the generation must be the same.
+        :returns: False if the console has to be closed.
+        """
+        parking, lease = self._parking, self._lease
+        if (parking is None or lease is None
+                or console_lease.now() >= parking.until
+                or (parking.leased and not lease.valid)
+                or dataclasses.replace(
+                    self.spec, generation=spec.generation) != spec):
+            return False
+        parking.timer.cancel()
+        self._parking = None
+        self.spec = spec
+        self._audience.resume()
+        if parking.output:
+            self._audience.deliver(bytes(parking.output))
+        self._link.unpark(spec.steal == 'once')
+        self.link_changed()
+        return True
+
     # -- the lease (lease.Owner) -----------------------------------------
 
     def lease_changed(self) -> None:
         lease = self._lease
         if self._closed or lease is None:
             return
+        parking = self._parking
+        if parking is not None:
+            if parking.leased and not lease.valid:
+                parking.over(self)
+                return
+            parking.leased = lease.valid
         if lease.valid:
             self._link.admit()
             return
@@ -205,11 +303,6 @@ class Console:
         self._freeing = None
         self._leases.free(lease)
 
-    def _dismiss(self, notice: str) -> None:
-        viewers, self._viewers = self._viewers, {}
-        for viewer in viewers:
-            viewer.close(notice)
-
     def status(self) -> dict[str, typing.Any]:
         """What ``list`` and ``show`` tell. Holds no secret."""
         link = self._link
@@ -218,15 +311,15 @@ class Console:
         return {
             'node': self.spec.node,
             'name': self.spec.name,
-            'state': str(link.state),
+            'state': 'parked' if self.parked else str(link.state),
             'reason': str(link.reason) if link.reason else '',
             'detail': link.detail,
             'since': since.strftime('%Y-%m-%dT%H:%M:%SZ'),
-            'next_try': (None if link.next_try is None
+            'next_try': (None if link.next_try is None or self.parked
                          else round(link.next_try, 1)),
             'bmc': self.spec.bmc,
             'url': self.spec.url,
-            'viewers': len(self._viewers),
+            'viewers': self._audience.count,
             'bytes_in': self.bytes_in,
             'bytes_out': self.bytes_out,
             'suite': link.suite,
@@ -240,78 +333,70 @@ class Console:
                        is console_lease.Standing.ELSEWHERE else ''),
         }
 
-    # -- viewers (listener.Host) -----------------------------------------
+    # -- viewers (audience.Source) ---------------------------------------
 
-    def viewer_came(self, viewer: console_listener.Viewer) -> bool:
-        if self._closed:
-            viewer.close()
-            return False
-        if not self.admitted:
-            viewer.close('this console is being moved here; try again')
-            return False
-        if len(self._viewers) >= self._limits.max_clients:
-            viewer.close('this console has as many viewers as it allows')
-            LOG.warning('A viewer from %s was turned away: the console has '
-                        '%d viewers ([solconsole]max_clients).', viewer.peer,
-                        len(self._viewers), extra=self._extra)
-            return False
-        self._viewers[viewer] = None
-        if self._notice:
-            viewer.tell(self._notice)
-        self._link.nudge()
-        return True
-
-    def viewer_left(self, viewer: console_listener.Viewer) -> None:
-        self._viewers.pop(viewer, None)
-
-    def viewer_typed(self, data: bytes) -> int:
+    def input_from_viewers(self, data: bytes) -> int:
         if self._link.state is not sol_link.LinkState.CONNECTED:
+            if not self._drop_told:
+                self._drop_told = True
+                self._audience.tell(notices.NOT_SENT)
             return len(data)
         return self._link.send(data)
+
+    def viewers_changed(self, came: bool) -> None:
+        if came:
+            self._link.nudge()
+        elif not self._audience.count and not self._closed:
+            self._link.deserted()
+
+    def replay_permitted(self) -> bool:
+        # While another process has the console, ours is out of date.
+        return self.link_permitted()
 
     # -- the link (link.Owner) -------------------------------------------
 
     def link_data(self, data: bytes) -> None:
         self.bytes_out += len(data)
-        for viewer in self._viewers:
-            viewer.deliver(data)
+        if self._parking is None:
+            self._audience.deliver(data)
+            return
+        output = self._parking.output
+        output += data
+        if len(output) + sol_channel.MAX_CHARACTERS > PARKED_OUTPUT:
+            self._link.take_no_output()
 
     def link_changed(self) -> None:
-        self._offer_room()
+        if self.parked:
+            return      # take_up() comes back to it
+        self._audience.offer_room()
         if self._closed:
             return
-        before = self._notice
-        self._notice = notices.of_state(
-            self._link.state, self._link.reason, before)
-        news = self._notice or (
-            notices.CONNECTED if before
-            and self._link.state is sol_link.LinkState.CONNECTED else '')
-        if news and news != before:
-            for viewer in self._viewers:
-                viewer.tell(news)
+        link = self._link
+        if link.state is sol_link.LinkState.CONNECTED:
+            self._drop_told = False
+        # Whoever comes next was not told of what is long over.
+        before = (notices.Standing() if link.dormant
+                  else self._audience.standing)
+        due = (None if link.next_try is None else
+               asyncio.get_running_loop().time() + link.next_try)
+        self._audience.state(notices.of_state(
+            link.state, link.reason, before, due, link.detail))
 
     def link_memory_changed(self) -> None:
         self._on_memory(self)
 
     def link_wanted(self) -> bool:
-        return bool(self._viewers)
+        return self._audience.count > 0
 
     def link_permitted(self) -> bool:
         return self._lease is not None and self._lease.valid
 
     def link_input_accepted(self, count: int) -> None:
         self.bytes_in += count
-        self._offer_room()
+        self._audience.offer_room()
 
     def link_input_dropped(self, count: int) -> None:
         LOG.info('%d bytes of input did not reach the host.', count,
                  extra=self._extra)
-        self._offer_room()
-
-    def _offer_room(self) -> None:
-        for viewer in tuple(self._viewers):
-            if viewer.waits and not viewer.offer_room():
-                # It had its share: the next room is for the others.
-                del self._viewers[viewer]
-                self._viewers[viewer] = None
-                return
+        self._audience.tell(notices.not_delivered(count))
+        self._audience.offer_room()

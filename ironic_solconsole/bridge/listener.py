@@ -15,14 +15,16 @@
 A viewer is anything that connects: nova-serialproxy, ``nc``, a script. The
 protocol is raw bytes both ways. Every viewer has a queue of its own with a
 limit; one that does not read loses output alone and is told how much, and
-nobody waits for it. Input is taken only as fast as the BMC takes it, by not
-reading from the viewer.
+nobody waits for it. What it loses begins and ends where a terminal may be
+interrupted: not within a character or a control sequence. Input is taken
+only as fast as the BMC takes it, by not reading from the viewer.
 
 Opening and closing is synchronous, so that a console can be opened or shut
 in one step of the event loop.
 """
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -33,12 +35,16 @@ import typing
 
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import backlog
+from ironic_solconsole.bridge import notices
 
 LOG = logging.getLogger(__name__)
 
 _ACCEPTS_A_WAKEUP = 16
 _ACCEPT_PAUSE = 1.0         # seconds, when descriptors are used up
 _RECEIVE_SIZE = 16 * 1024   # bytes read from a viewer at a time
+_END_PATIENCE = 1.0         # seconds for a peer to answer FIN with its own
+_MAX_ENDING = 256           # connections that are given this time
 #: Bytes of kernel buffer each way; Linux takes it twice. Left to itself it
 #: lets them grow to megabytes for a viewer that does not read.
 _KERNEL_BUFFER = 64 * 1024
@@ -49,93 +55,193 @@ _receive_buffer = bytearray(_RECEIVE_SIZE)
 
 
 class Host(typing.Protocol):
-    """The console that a viewer is attached to."""
+    """The audience that a viewer belongs to."""
 
-    def viewer_came(self, viewer: 'Viewer') -> bool:
+    def came(self, viewer: 'Viewer') -> bool:
         """A viewer connected; False if it cannot stay."""
 
-    def viewer_left(self, viewer: 'Viewer') -> None:
+    def left(self, viewer: 'Viewer') -> None:
         """A viewer that could stay is gone."""
 
-    def viewer_typed(self, data: bytes) -> int:
+    def typed(self, viewer: 'Viewer', data: bytes) -> int:
         """Input; returns how many bytes were taken."""
+
+    def caught_up(self, viewer: 'Viewer') -> bytes:
+        """A viewer that was behind can be given output again.
+
+        :returns: with what it goes on: the last bytes that it missed, from
+            a place where output may be cut.
+        """
 
 
 class Viewer(asyncio.BufferedProtocol):
     """One TCP connection to a console.
 
-    :param host: the console.
+    :param host: who it belongs to.
     :param limit: bytes of output to hold while the peer does not read.
     """
 
     def __init__(self, host: Host, limit: int) -> None:
         self._host = host
         self._limit = limit
+        # What the transport is given at a time; it cannot be taken back.
+        self._step = min(backlog.BLOCK, limit // 4)
+        self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._attached = False
         self._untaken = b''
+        self._queue = backlog.Backlog()
+        self._blocked = False       # the transport has not sent all
+        self._held = False          # by hold()
         self._missed = 0
+        self._untold = False        # a notice found no room
+        self._ending: asyncio.TimerHandle | None = None
+        self.address = ''
         self.peer = ''
+        #: When a byte passed last, either way, by the loop's clock.
+        self.active = 0.0
 
     # -- asyncio calls these ---------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = typing.cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(
-            high=self._limit // 2, low=self._limit // 4)
+        # It is to say at once when the kernel takes no more: the queue is
+        # here.
+        self._transport.set_write_buffer_limits(high=0)
         address = transport.get_extra_info('peername')
         if isinstance(address, tuple) and len(address) >= 2:
+            self.address = address[0]
             self.peer = console_spec.join_host_port(*address[:2])
-        self._attached = self._host.viewer_came(self)
+        self.active = self._loop.time()
+        self._attached = self._host.came(self)
 
     def get_buffer(self, sizehint: int) -> bytearray:
         return _receive_buffer
 
     def buffer_updated(self, nbytes: int) -> None:
+        if not self._attached:
+            return
         data = bytes(memoryview(_receive_buffer)[:nbytes])
-        if self._attached:
-            self._untaken = data[self._host.viewer_typed(data):]
-            if self._untaken and self._transport is not None:
-                self._transport.pause_reading()
+        self.active = self._loop.time()
+        # It may be more than the rest of what came before, if that was
+        # read before the pause.
+        data = self._untaken + data
+        self._untaken = data[self._host.typed(self, data):]
+        if self._untaken and self._transport is not None:
+            self._transport.pause_reading()
 
     def eof_received(self) -> bool:
         return False        # a viewer that stops typing has left
 
+    def pause_writing(self) -> None:
+        self._blocked = True
+
     def resume_writing(self) -> None:
-        if self._missed and self._transport is not None:
-            mark = f'\r\n[solconsole: {self._missed} bytes lost]\r\n'
-            self._missed = 0
-            self._transport.write(mark.encode())
+        self._blocked = False
+        if self._transport is not None:
+            self.active = self._loop.time()
+            self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._untaken = b''
+        self._queue.clear()
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+            _ending.pop(self, None)
         if self._attached:
             self._attached = False
-            self._host.viewer_left(self)
+            self._host.left(self)
 
-    # -- the console calls these -----------------------------------------
+    # -- output ----------------------------------------------------------
 
-    def deliver(self, data: bytes) -> None:
-        """Give the viewer output, or count it as lost."""
+    def deliver(self, data: bytes, before: int, now: float) -> None:
+        """Give the viewer output, or count it as lost.
+
+        :param data: bytes, far fewer than the limit.
+        :param before: how many bytes ago output could be cut last. What is
+            lost begins there.
+        :param now: seconds, by the loop's clock.
+        """
         if self._transport is None:
             return
-        if self._missed or (self._transport.get_write_buffer_size()
-                            + len(data) > self._limit):
-            # Nothing is written until the queue has drained to a quarter,
-            # so the mark stands exactly where the bytes are missing.
+        if self._missed:
+            # Nothing more until the queue has drained to a quarter, so the
+            # mark stands exactly where the bytes are missing.
             self._missed += len(data)
+        elif not self._fits(len(data)):
+            self._missed = self._queue.take_back(before) + len(data)
         else:
-            self._transport.write(data)
+            self._put(data, now)
 
-    def tell(self, notice: str) -> None:
-        """A notice on a line of its own, unless the viewer is behind.
+    def show(self, data: bytes, now: float) -> None:
+        """Give a viewer that has just come what was there before it.
+
+        :param data: at most half of the limit is shown.
+        :param now: seconds, by the loop's clock.
+        """
+        if self._transport is not None and data:
+            self._put(data, now)
+
+    def tell(self, notice: str) -> bool:
+        """A notice on a line of its own.
 
         :param notice: a sentence without its end, with no control
             characters and nothing that a tenant may not know.
+        :returns: whether the viewer gets it: not while it is behind, but
+            it tells :meth:`Host.caught_up` when it is not any more.
         """
-        if self._transport is not None and not self._missed:
-            self._transport.write(f'\r\n[solconsole: {notice}]\r\n'.encode())
+        if self._transport is None:
+            return False
+        line = notices.line(notice)
+        if self._missed or not self._fits(len(line)):
+            self._untold = True
+            return False
+        self._put(line, self.active)
+        return True
+
+    def _fits(self, count: int) -> bool:
+        if self._transport is None or not (self._blocked or self._held):
+            return True
+        return (len(self._queue) + self._transport.get_write_buffer_size()
+                + count <= self._limit)
+
+    def _put(self, data: bytes, now: float) -> None:
+        assert self._transport is not None
+        if self._queue or self._blocked or self._held:
+            self._queue.add(data)
+        elif len(data) <= self._step:
+            self.active = now
+            self._transport.write(data)
+        else:
+            self.active = now
+            self._queue.add(data)
+            self._flush()
+
+    def _flush(self) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        while self._queue and not self._blocked and not self._held:
+            transport.write(self._queue.take(self._step))
+        if (not self._held and (self._missed or self._untold)
+                and len(self._queue) + transport.get_write_buffer_size()
+                <= self._limit // 4):
+            self._go_on()
+
+    def _go_on(self) -> None:
+        missed, self._missed = self._missed, 0
+        self._untold = False
+        tail = self._host.caught_up(self)
+        if missed:
+            # All of the tail was missed: what is lost begins at a cut.
+            if missed > len(tail):
+                self._put(notices.line(f'{missed - len(tail)} bytes lost'),
+                          self.active)
+            self._put(tail, self.active)
+
+    # -- input -----------------------------------------------------------
 
     def offer_room(self) -> bool:
         """Give the console what it could not take before.
@@ -143,10 +249,9 @@ class Viewer(asyncio.BufferedProtocol):
         :returns: whether this viewer has nothing left.
         """
         if self._untaken:
-            taken = self._host.viewer_typed(self._untaken)
+            taken = self._host.typed(self, self._untaken)
             self._untaken = self._untaken[taken:]
-            if not self._untaken and self._transport is not None:
-                self._transport.resume_reading()
+            self._read_again()
         return not self._untaken
 
     @property
@@ -154,8 +259,33 @@ class Viewer(asyncio.BufferedProtocol):
         """Whether the viewer holds input that was not taken yet."""
         return bool(self._untaken)
 
+    def hold(self) -> None:
+        """Read and write nothing from now on, until :meth:`release`."""
+        self._held = True
+        if self._transport is not None:
+            self._transport.pause_reading()
+
+    def release(self) -> None:
+        """Go on after :meth:`hold`."""
+        self._held = False
+        self.active = self._loop.time()
+        self._read_again()
+        self._flush()
+
+    def _read_again(self) -> None:
+        if (self._transport is not None and not self._untaken
+                and not self._held):
+            self._transport.resume_reading()
+
+    # -- the end ---------------------------------------------------------
+
     def close(self, notice: str = '') -> None:
-        """End the connection now.
+        """End the connection now, in order.
+
+        What waits in the queue is dropped. The peer gets FIN, and what it
+        still sends is read and dropped for a moment: a socket that is
+        closed with unread input sends RST, and the peer would not see the
+        notice.
 
         :param notice: a last line for the person, without its end.
         """
@@ -164,13 +294,20 @@ class Viewer(asyncio.BufferedProtocol):
             return
         self._attached = False
         self._untaken = b''
-        if transport.get_write_buffer_size():
-            # Output of a console that is closed must not pass any more.
-            transport.abort()
-        else:
-            if notice:
-                transport.write(f'\r\n[solconsole: {notice}]\r\n'.encode())
-            transport.close()
+        self._queue.clear()
+        if notice:
+            transport.write(notices.line(notice))
+        with contextlib.suppress(OSError):      # it has gone just now
+            transport.write_eof()
+        transport.resume_reading()
+        self._ending = self._loop.call_later(_END_PATIENCE, transport.abort)
+        _ending[self] = transport
+        if len(_ending) > _MAX_ENDING:
+            _ending.pop(next(iter(_ending))).abort()
+
+
+#: Connections that are being ended, the oldest first.
+_ending: dict[Viewer, asyncio.Transport] = {}
 
 
 class Listener:

@@ -34,6 +34,8 @@ from ironic_solconsole import control
 from ironic_solconsole import coordination
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
+from ironic_solconsole.bridge import access
+from ironic_solconsole.bridge import audience as bridge_audience
 from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import console as bridge_console
 from ironic_solconsole.bridge import lease as console_lease
@@ -48,6 +50,7 @@ LOG = logging.getLogger(__name__)
 SHUTDOWN_TIMEOUT = 1.25
 
 MAX_WAIT = 30.0             # seconds an open may be asked to wait
+MAX_PARK = 60.0             # seconds
 MAX_RELEASE = 31 * 24 * 3600.0      # seconds
 MAX_MEMORIES = 16384        # nodes, open or closed
 MAX_CLIENTS = 64            # command-line clients at a time
@@ -76,6 +79,52 @@ def _text(args: control.Json, name: str) -> str:
     return value
 
 
+def _flag(args: control.Json, name: str) -> bool:
+    value = args.get(name)
+    if not isinstance(value, bool):
+        raise exception.RequestRefused(
+            'bad-request', f'{name} must be true or false')
+    return value
+
+
+def _choice(args: control.Json, name: str, *choices: str) -> str:
+    value = args.get(name)
+    if value not in choices:
+        raise exception.RequestRefused(
+            'bad-request', f'{name} must be {" or ".join(choices)}')
+    return str(value)
+
+
+def _audience_settings(
+        options: control.Json) -> bridge_audience.AudienceSettings:
+    """The options about viewers.
+
+    :raises: RequestRefused
+    """
+    networks = options.get('allowed_clients')
+    try:
+        if not isinstance(networks, list) or not all(
+                isinstance(network, str) for network in networks):
+            raise ValueError('it is not a list')
+        gate = access.Gate(networks)
+    except ValueError as error:
+        raise exception.RequestRefused(
+            'bad-request', 'allowed_clients must be a list of networks: '
+            f'{error}') from None
+    return bridge_audience.AudienceSettings(
+        max_clients=int(_number(options, 'max_clients', 1, 256)),
+        max_clients_per_address=int(
+            _number(options, 'max_clients_per_address', 0, 256)),
+        exclusive=_choice(options, 'client_mode', 'shared', 'exclusive')
+        == 'exclusive',
+        client_buffer=int(
+            _number(options, 'client_buffer', 4096, 64 * 1024 * 1024)),
+        scrollback=int(_number(options, 'scrollback', 0, 1024 * 1024)),
+        notices=_flag(options, 'notices'),
+        full=_choice(options, 'notice_detail', 'brief', 'full') == 'full',
+        idle_timeout=_number(options, 'idle_timeout', 0, 1e9), gate=gate)
+
+
 class Service:
     """The consoles of this process.
 
@@ -90,6 +139,7 @@ class Service:
         self._host = host
         self._leases: console_lease.LeaseKeeper | None = None
         self._consoles: dict[str, bridge_console.Console] = {}
+        self._parked: dict[str, bridge_console.Console] = {}
         self._leaving: dict[str, bridge_console.Console] = {}
         self._memories: collections.OrderedDict[
             str, sol_link.LinkMemory] = collections.OrderedDict()
@@ -154,11 +204,10 @@ class Service:
             raise exception.RequestRefused(
                 'bad-request', 'configure needs options')
         limits = bridge_console.Limits(
-            max_clients=int(_number(options, 'max_clients', 1, 256)),
-            client_buffer=int(
-                _number(options, 'client_buffer', 4096, 64 * 1024 * 1024)),
+            audience=_audience_settings(options),
             keepalive_interval=int(
-                _number(options, 'keepalive_interval', 1, 20)))
+                _number(options, 'keepalive_interval', 1, 20)),
+            linger=_number(options, 'linger', 0, 86400))
         slots = int(_number(options, 'login_concurrency', 1, 1024))
         timeout = _number(options, 'conductor_timeout', 1, 3600)
         dead = options.get('dead', [])
@@ -199,8 +248,17 @@ class Service:
             # A bridge that has been there longer knows better; only where
             # the node had its console meanwhile it does not know.
             self._memories.setdefault(spec.node, memory)
-            if spec.node not in self._consoles:
+            if (spec.node not in self._consoles
+                    and spec.node not in self._parked):
                 self._memories[spec.node].learn(memory)
+        parked = self._parked.pop(spec.node, None)
+        if parked is not None:
+            # A pass of the conductor must look at the node once more before
+            # anybody is let in: that is no way back for those who are.
+            if admit and parked.take_up(spec):
+                self._consoles[spec.node] = parked
+                return {**parked.status(), 'taken_up': True}
+            self._leave(parked)
         try:
             console = self._opened(spec, admit)
         except exception.PortInUse as error:
@@ -255,14 +313,26 @@ class Service:
 
     async def _close(self, args: control.Json) -> control.Json:
         node = _text(args, 'node')
-        console = self._consoles.get(node)
+        seconds = _number({'park': 0, **args}, 'park', 0, MAX_PARK)
+        # One that is parked already stays so.
+        consoles = (self._parked if node in self._parked and not seconds
+                    else self._consoles)
+        console = consoles.get(node)
         generation = args.get('generation')
         if console is None or generation not in (
                 None, console.spec.generation):
             return {'closed': False}
-        del self._consoles[node]
-        self._leave(console)
+        del consoles[node]
+        if seconds and console.park(seconds, self._parking_over):
+            self._parked[node] = console
+        else:
+            self._leave(console)
         return {'closed': True}
+
+    def _parking_over(self, console: bridge_console.Console) -> None:
+        if self._parked.get(console.spec.node) is console:
+            del self._parked[console.spec.node]
+            self._leave(console)
 
     def _leave(self, console: bridge_console.Console) -> None:
         console.close()
@@ -280,12 +350,16 @@ class Service:
 
     async def _list(self, args: control.Json) -> control.Json:
         return {'consoles': [
-            console.status() for console in self._consoles.values()]}
+            console.status() for console in (
+                *self._consoles.values(), *self._parked.values())]}
 
-    def _find(self, args: control.Json) -> bridge_console.Console:
+    def _find(self, args: control.Json,
+              parked: bool = False) -> bridge_console.Console:
         wanted = _text(args, 'node')
-        found = self._consoles.get(wanted) or next(
-            (console for console in self._consoles.values()
+        consoles = ({**self._parked, **self._consoles} if parked
+                    else self._consoles)
+        found = consoles.get(wanted) or next(
+            (console for console in consoles.values()
              if console.spec.name == wanted), None)
         if found is None:
             raise exception.RequestRefused(
@@ -294,7 +368,7 @@ class Service:
         return found
 
     async def _show(self, args: control.Json) -> control.Json:
-        return self._find(args).status()
+        return self._find(args, parked=True).status()
 
     async def _release(self, args: control.Json) -> control.Json:
         console = self._find(args)
@@ -396,8 +470,9 @@ class Service:
                 # A successor may have made its own by now.
                 if self._socket_path.stat().st_ino == self._socket_inode:
                     self._socket_path.unlink()
-        while self._consoles:
-            self._leave(self._consoles.popitem()[1])
+        for consoles in (self._consoles, self._parked):
+            while consoles:
+                self._leave(consoles.popitem()[1])
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
         if self._leases is not None:

@@ -112,19 +112,21 @@ class BridgePool:
         """
         return self._bridge(node).close_if(node, generation, before)
 
-    def close(self, node: str, generation: str) -> None:
+    def close(self, node: str, generation: str, *,
+              park: float = 0.0) -> None:
         """Close a node's console, as keeper.Bridge.close() does.
 
         :param node: UUID.
         :param generation: the start that ends, where it is known; the one
             that is open ends as well.
+        :param park: seconds for which the bridge may keep it parked.
         """
         bridge = self._bridge(node)
         with self._lock:
             for word in (generation, bridge.generation(node)):
                 if word:
                     self._generations[word] = None
-        bridge.close(node)
+        bridge.close(node, park)
 
     def url(self, node: str, generation: str) -> str:
         """Where a console listens, as keeper.Bridge.url() tells."""

@@ -76,6 +76,10 @@ PORT_PATIENCE = 4.0
 #: Seconds after a stop in which a start does not fail for the BMC's sake.
 RECENTLY_ON = 60.0
 
+#: Why Ironic says that it holds a node whose console is switched through
+#: the API (ironic.conductor.manager).
+SWITCHING = 'setting console mode'
+
 #: Nodes whose last stop, or memory, is remembered.
 MAX_REMEMBERED = 8192
 
@@ -119,7 +123,10 @@ class SolConsole(base.ConsoleInterface):
                        CONF.conductor.heartbeat_timeout / 10)
         timing = dataclasses.replace(
             keeper.DEFAULT_TIMING, ping_interval=interval,
-            tick=min(keeper.DEFAULT_TIMING.tick, interval / 2))
+            tick=min(keeper.DEFAULT_TIMING.tick, interval / 2),
+            # a process with a parked console is needed for as long
+            idle=max(keeper.DEFAULT_TIMING.idle,
+                     options.reset_grace + 2.0))
         self._pool = bridges.BridgePool(
             bridges.starter(self._command, self._bridge_options,
                             self._memories, timing),
@@ -177,10 +184,12 @@ class SolConsole(base.ConsoleInterface):
         """Close the console; when this returns no byte of it passes.
 
         Reads no driver_info: a node with a broken one can be stopped.
+        Stopped through the API it is parked for a while: Nova stops and
+        starts a console each time that somebody opens it.
         """
         node = task.node
         marker = node_info.generation(node)
-        self._pool.close(node.uuid, marker)
+        self._pool.close(node.uuid, marker, park=_grace(task))
         if marker:
             self._stopped[node.uuid] = time.monotonic()
         self._complaints.settle(node.uuid)
@@ -311,7 +320,7 @@ class SolConsole(base.ConsoleInterface):
         try:
             status, waited = self._open_settled(task, info, began)
             self._record(node)
-            if not CONF[conf.GROUP].start_wait:
+            if status.get('taken_up') or not CONF[conf.GROUP].start_wait:
                 return
             failure = verdict.failure(
                 status, waited,
@@ -471,9 +480,17 @@ class SolConsole(base.ConsoleInterface):
             'conductor_timeout': max(
                 1.0, CONF.conductor.heartbeat_timeout - CONDUCTOR_MARGIN),
             'max_clients': options.max_clients,
+            'max_clients_per_address': options.max_clients_per_address,
+            'client_mode': options.client_mode,
             'client_buffer': options.client_buffer,
+            'scrollback': options.scrollback,
+            'notices': options.notices,
+            'notice_detail': options.notice_detail,
+            'allowed_clients': list(options.allowed_clients),
+            'idle_timeout': CONF.console.terminal_timeout,
             'keepalive_interval': options.keepalive_interval,
             'login_concurrency': options.login_concurrency,
+            'linger': options.linger,
             'log_level': stdlib_logging.getLogger(
                 'ironic_solconsole').getEffectiveLevel()}
 
@@ -499,6 +516,18 @@ class SolConsole(base.ConsoleInterface):
     def _database_age(self) -> float | None:
         """Seconds since the last contact with the database, if known."""
         return None if self._contact is None else self._contact.age()
+
+
+def _grace(task: typing.Any) -> float:
+    """Seconds for which a console that is stopped may be taken up again.
+
+    Teardown and deletion are for good. A release of Ironic that tells its
+    purpose otherwise has no parked consoles, and closes them as well.
+    """
+    if (getattr(task, '_purpose', '') != SWITCHING
+            or task.node.provision_state == states.DELETING):
+        return 0.0
+    return float(CONF[conf.GROUP].reset_grace)
 
 
 def _coordination() -> coordination.Coordination:

@@ -180,6 +180,8 @@ class Bridge:
         self._changed = threading.Condition()
         self._consoles: dict[str, _Console] = {}
         self._process: process.BridgeProcess | None = None
+        #: Where consoles are parked, and until when, of time.monotonic().
+        self._parked: dict[str, tuple[process.BridgeProcess, float]] = {}
         self._keeper: threading.Thread | None = None
         self._closing = False
         self._trouble = ''
@@ -307,11 +309,16 @@ class Bridge:
                                 console.admitted)
                     for console in self._consoles.values()]
 
-    def close(self, node: str) -> None:
-        """Close a console. When this returns no byte of it passes."""
+    def close(self, node: str, park: float) -> None:
+        """Close a console. When this returns no byte of it passes.
+
+        :param park: seconds for which the bridge may keep it parked, with
+            its viewers and its session: an open of the same spec takes it
+            up again.
+        """
         with self._changed:
             console = self._consoles.pop(node, None)
-            asked, call = self._send_close(console, node)
+            asked, call = self._send_close(console, node, park)
         self._confirm_close(node, asked, call)
 
     def close_if(self, node: str, generation: str, before: float) -> bool:
@@ -332,23 +339,42 @@ class Bridge:
         return True
 
     def _send_close(self, console: _Console | None, node: str,
-                    ) -> tuple[process.BridgeProcess | None,
-                               process.Call | None]:
+                    park: float = 0.0) -> tuple[
+                        process.BridgeProcess | None, process.Call | None]:
         """Under the lock: ask for a close whoever was asked to open it."""
         self._note_empty()
         self._changed.notify_all()
-        if console is None or console.sent_to is None:
+        asked = None
+        if console is not None:
+            asked = console.sent_to
+            console.unconfirm()
+        asked = asked or self._parked_at(node)
+        if asked is None:
             return None, None
-        asked = console.sent_to
-        console.unconfirm()
         if asked.gone:
             # what is on its way out may still move bytes
             return asked, None
         try:
             # whatever it has open: an update may not have reached it
-            return asked, asked.send('close', {'node': node})
+            call = asked.send('close', {
+                'node': node, **({'park': park} if park else {})})
         except exception.ControlError:
             return asked, None
+        if park:
+            self._forget_parked()
+            self._parked[node] = asked, time.monotonic() + park
+        return asked, call
+
+    def _parked_at(self, node: str) -> process.BridgeProcess | None:
+        """Under the lock: where a console may be parked; asked once."""
+        self._forget_parked()
+        at, _ = self._parked.pop(node, (None, 0.0))
+        return None if at is None or at.gone else at
+
+    def _forget_parked(self) -> None:
+        now = time.monotonic()
+        self._parked = {node: (at, until) for node, (at, until)
+                        in self._parked.items() if until > now}
 
     def _confirm_close(self, node: str, asked: process.BridgeProcess | None,
                        call: process.Call | None) -> None:

@@ -70,6 +70,10 @@ PROPERTIES: dict[str, str] = {
     'solconsole_workarounds': 'What the BMC needs and does not show: a list, '
                               'or words separated by commas, of '
                               f'{", ".join(spec.WORKAROUNDS)}. Optional.',
+    'solconsole_connection': 'When there is a session with the BMC: '
+                             '"persistent" or "on-demand", which is while '
+                             'somebody is at the console; default is '
+                             '[solconsole]connection. Optional.',
 }
 
 
@@ -77,6 +81,7 @@ PROPERTIES: dict[str, str] = {
 class ConsoleInfo:
     """What driver_info says; the meaning is that of ConsoleSpec.
 
+    :param connection: '' is as the option says.
     :param terminal_port: the TCP port that the deployer has fixed, or
         None.
     """
@@ -90,6 +95,7 @@ class ConsoleInfo:
     suites: tuple[int, ...]
     steal: str
     workarounds: tuple[str, ...]
+    connection: str
     terminal_port: int | None
 
     @property
@@ -118,6 +124,8 @@ def parse(node: typing.Any) -> ConsoleInfo:
         steal=fields.read('solconsole_steal', _check_steal, 'never'),
         workarounds=fields.read(
             'solconsole_workarounds', _check_workarounds, ()),
+        connection=fields.read(
+            'solconsole_connection', _check_connection, ''),
         terminal_port=fields.read(
             'ipmi_terminal_port', spec.check_port, None))
     fields.read('ipmi_protocol_version', _check_version, None)
@@ -133,12 +141,14 @@ def generation(node: typing.Any) -> str:
 
 
 def console_spec(node: typing.Any, info: ConsoleInfo, *, generation: str,
-                 tcp_host: str, tcp_port: int) -> spec.ConsoleSpec:
+                 connection: str, tcp_host: str,
+                 tcp_port: int) -> spec.ConsoleSpec:
     """All that a bridge needs to open the console of a node.
 
     :param node: an Ironic node.
     :param info: what parse() found in it.
     :param generation: the word that this start of the console has.
+    :param connection: where the node does not say: of spec.CONNECTION.
     :param tcp_host: local address to listen on.
     :param tcp_port: TCP port to listen on.
     :raises: InvalidParameterValue if the values do not make a console.
@@ -150,7 +160,9 @@ def console_spec(node: typing.Any, info: ConsoleInfo, *, generation: str,
             address=info.address, port=info.port, username=info.username,
             password=info.password, kg=info.kg, privilege=info.privilege,
             suites=info.suites, steal=info.steal,
-            workarounds=info.workarounds, tcp_host=tcp_host, tcp_port=tcp_port)
+            workarounds=info.workarounds,
+            connection=info.connection or connection,
+            tcp_host=tcp_host, tcp_port=tcp_port)
     except exception.SpecError as error:
         raise ironic_exception.InvalidParameterValue(str(error)) from None
 
@@ -301,6 +313,14 @@ def _check_steal(field: str, value: object) -> str:
         return value
     raise exception.SpecError(
         field, f'{_short(value)} is not one of {", ".join(spec.STEAL)}')
+
+
+def _check_connection(field: str, value: object) -> str:
+    if isinstance(value, str) and value in spec.CONNECTION:
+        return value
+    raise exception.SpecError(
+        field, f'{_short(value)} is not one of '
+        f'{", ".join(spec.CONNECTION)}')
 
 
 def _check_workarounds(field: str, value: object) -> tuple[str, ...]:

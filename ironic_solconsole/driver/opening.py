@@ -21,6 +21,7 @@ import uuid
 
 from ironic.conf import CONF
 
+from ironic_solconsole import conf
 from ironic_solconsole import spec
 from ironic_solconsole.driver import bridges
 from ironic_solconsole.driver import memories as node_memories
@@ -51,6 +52,7 @@ def make_spec(node: typing.Any, info: node_info.ConsoleInfo,
     """
     return node_info.console_spec(
         node, info, generation=node_info.generation(node),
+        connection=CONF[conf.GROUP].connection,
         tcp_host=CONF.console.socat_address, tcp_port=port)
 
 

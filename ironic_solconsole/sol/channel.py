@@ -246,8 +246,8 @@ class SolChannel:
     __slots__ = (
         '_accepted', '_acks', '_behind', '_behind_copies', '_break_tries',
         '_breaks', '_characters', '_count_sent', '_due', '_events',
-        '_first_retry', '_front', '_full_takes', '_hold', '_kind', '_last',
-        '_last_data', '_last_status', '_max_pending', '_max_retry',
+        '_first_retry', '_front', '_full_takes', '_held', '_hold', '_kind',
+        '_last', '_last_data', '_last_status', '_max_pending', '_max_retry',
         '_most_characters', '_number', '_packet', '_paused', '_probing',
         '_queue', '_refusals', '_retries', '_retry_after', '_rode', '_shrunk',
         '_silent_copies', '_skip_sequence', '_to_send', '_tries',
@@ -296,6 +296,7 @@ class SolChannel:
         self._packet = b''
         self._count_sent = 0                # characters in it
         self._accepted = 0                  # how many the BMC has taken
+        self._held = False                  # input may not go out now
         self._unanswered = False
         self._to_send = False               # to be given out (again)
         self._probing = False               # with an empty one behind it
@@ -459,6 +460,31 @@ class SolChannel:
         """Take the host's output again, from the BMC's next retry on."""
         self._paused = False
 
+    def pause_sending(self) -> None:
+        """Let no input out, old or new, until resume_sending().
+
+        What is on its way can still be answered.
+        """
+        self._held = True
+
+    def resume_sending(self, now: float) -> None:
+        """Go on with the input where it was.
+
+        :param now: seconds.
+        """
+        self._held = False
+        if self._to_send:
+            self._due = now + self._retry_after
+        elif self._due is not None:
+            self._due = max(self._due, now)
+        else:
+            self._send_next(now)
+
+    @property
+    def _frozen(self) -> bool:
+        """Whether the last packet may not go out, or again."""
+        return self._held and self._unanswered and self._kind != _EMPTY
+
     def close(self) -> None:
         """Send and take nothing any more. ``pending`` stays as it is."""
         self.state = State.CLOSED
@@ -483,7 +509,7 @@ class SolChannel:
             self._acks = []
         else:
             payloads = []
-        if self._to_send:
+        if self._to_send and not self._frozen:
             self._to_send = False
             payloads.append(self._packet)
             if self._probing:
@@ -510,14 +536,14 @@ class SolChannel:
 
     def next_timer(self) -> float | None:
         """When handle_timer() is due, or None. Same clock as ``now``."""
-        return self._due
+        return None if self._frozen else self._due
 
     def handle_timer(self, now: float) -> None:
         """Do what is due; nothing if it is not due yet.
 
         :param now: seconds.
         """
-        if self._due is None or now < self._due:
+        if self._due is None or now < self._due or self._frozen:
             return
         if not self._unanswered:
             self._due = None
@@ -620,7 +646,8 @@ class SolChannel:
 
     def _send_next(self, now: float) -> None:
         """Have the next packet sent, if there is one and it may be."""
-        if self._due is not None or self.state is not State.OPEN:
+        if (self._due is not None or self._held
+                or self.state is not State.OPEN):
             return
         count = min(len(self._queue), self._characters)
         kind = _CHARACTERS

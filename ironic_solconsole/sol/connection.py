@@ -111,6 +111,8 @@ class Link:
     :param memory: what an earlier link of this node left; is kept current.
     :param workarounds: what the BMC needs.
     :param steal: whether a session of somebody else may be ended, once.
+    :param linger: seconds for which a link on demand outlasts the last one
+        who was at the console; None where it is always wanted.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class Link:
             login_slots: asyncio.Semaphore, keepalive_interval: float,
             node: str, memory: LinkMemory,
             workarounds: frozenset[sol_payload.Workaround] = frozenset(),
-            steal: bool = False) -> None:
+            steal: bool = False, linger: float | None = None) -> None:
         self.target = target
         self.memory = memory
         self.workarounds = workarounds
@@ -126,6 +128,10 @@ class Link:
         self._login_slots = login_slots
         self._keepalive_interval = keepalive_interval
         self._may_steal = steal
+        self._linger = linger
+        self._lingering: asyncio.TimerHandle | None = None
+        self._parked = False
+        self._takes_output = True
         self._extra = {'node': node}
         self._loop = asyncio.get_running_loop()
         self._machine = LinkMachine(self._loop.time())
@@ -201,6 +207,8 @@ class Link:
 
         :param predecessor: a link whose logout to wait for.
         """
+        if self._linger is not None and not self._owner.link_wanted():
+            self._machine.doze()
         if self.state is LinkState.IDLE:
             self._recall()
         self._task = self._loop.create_task(self._run(predecessor))
@@ -273,6 +281,9 @@ class Link:
 
     def retry(self) -> None:
         """Try now, even after bad credentials."""
+        if self.dormant:
+            self._wake()
+            self.deserted()
         self._machine.retry(self._loop.time())
         self._poke.set()
 
@@ -283,8 +294,89 @@ class Link:
 
     def nudge(self) -> None:
         """Somebody came to the console: try soon if that can help."""
+        self._wake()
         self._machine.nudge(self._loop.time())
         self._poke.set()
+
+    # -- on demand -------------------------------------------------------
+
+    @property
+    def dormant(self) -> bool:
+        """Whether it rests until somebody comes to the console."""
+        return self._machine.dormant
+
+    def set_linger(self, linger: float | None) -> None:
+        """Be on demand, or not any more.
+
+        :param linger: as for the class.
+        """
+        self._linger = linger
+        if linger is None:
+            self._wake()
+            self._poke.set()
+        elif not self._owner.link_wanted() and not self.dormant:
+            self.deserted()
+
+    def deserted(self) -> None:
+        """Nobody is at the console any more."""
+        if self._linger is not None:
+            self._stop_lingering()
+            self._lingering = self._loop.call_later(
+                self._linger, self._lingered)
+
+    def _lingered(self) -> None:
+        self._lingering = None
+        if self._linger is None or self._owner.link_wanted():
+            return
+        self._machine.doze()
+        if self.state in (LinkState.CONNECTING, LinkState.CONNECTED,
+                          LinkState.HELD, LinkState.WAITING):
+            self._interrupt(LinkEvent.UNWANTED)
+
+    def _wake(self) -> None:
+        self._stop_lingering()
+        if self.dormant:
+            self._machine.wake(self._loop.time())
+
+    def _stop_lingering(self) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+
+    # -- parking ---------------------------------------------------------
+
+    def park(self) -> None:
+        """Let no input out and begin no attempt, until :meth:`unpark`.
+
+        A connection stays up, and its output goes to the owner, who keeps
+        it.
+        """
+        self._parked = True
+        if self._channel is not None:
+            self._channel.pause_sending()
+            self._pump()
+
+    def take_no_output(self) -> None:
+        """Leave output in the BMC, until :meth:`unpark`."""
+        self._takes_output = False
+        if self._channel is not None:
+            self._channel.pause_receiving()
+
+    def unpark(self, steal: bool) -> None:
+        """Go on where :meth:`park` stopped.
+
+        :param steal: as for the class.
+        """
+        self._parked, self._takes_output = False, True
+        self._may_steal = self._may_steal or steal
+        if self._channel is not None:
+            self._channel.resume_receiving()
+            self._channel.resume_sending(self._loop.time())
+            self._pump()
+        self._machine.nudge(self._loop.time())
+        self._poke.set()
+
+    # -- the end ---------------------------------------------------------
 
     def drop_input(self) -> None:
         """Give up what was typed and has not gone out yet."""
@@ -294,6 +386,7 @@ class Link:
 
     def close(self) -> None:
         """Let no byte pass from now on, and log out in the background."""
+        self._stop_lingering()
         if self._machine.state is not LinkState.CLOSED:
             self._interrupt(LinkEvent.CLOSE)
 
@@ -318,6 +411,8 @@ class Link:
 
         :param timeout: seconds after which to return without one.
         """
+        if self.dormant:
+            return      # there will be none
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._settled.wait()
@@ -327,7 +422,8 @@ class Link:
 
         :returns: how many bytes were taken; 0 unless connected.
         """
-        if (self._channel is None or self.state is not LinkState.CONNECTED
+        if (self._channel is None or self._parked
+                or self.state is not LinkState.CONNECTED
                 or not self._owner.link_permitted()):
             return 0
         taken = self._channel.send(data, self._loop.time())
@@ -355,9 +451,15 @@ class Link:
         """Wait until it is time; False when the link is closed."""
         while self.state is not LinkState.CLOSED:
             self._poke.clear()
-            delay = self.next_try
+            delay = None if self._parked else self.next_try
             if delay is not None and delay <= 0:
-                return True
+                if not self.dormant:
+                    return True
+                if self.state in (LinkState.HELD, LinkState.WAITING):
+                    self._move(LinkEvent.UNWANTED)
+                elif self.state is LinkState.RELEASED:
+                    self.resume()
+                continue
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(delay):
                     await self._poke.wait()
@@ -410,6 +512,10 @@ class Link:
             in self.workarounds,
             silent_copies=sol_payload.Workaround.SILENT_COPIES
             in self.workarounds)
+        if self._parked:
+            self._channel.pause_sending()
+        if not self._takes_output:
+            self._channel.pause_receiving()
         self._lost = self._loop.create_future()
         self._check.clear()
         try:

@@ -19,7 +19,8 @@ no clock, task, socket or randomness of its own. ``connection.Link`` is the
 shell that feeds it.
 
 Theory of operation: a link begins IDLE and is always on its way to
-CONNECTED, unless an operator RELEASED it. It is CONNECTING until the BMC
+CONNECTED, unless an operator RELEASED it. (One on demand rests in IDLE
+while nobody is there.) It is CONNECTING until the BMC
 has accepted the payload activation, so that nobody is told "connected" too
 early. Where somebody else has the console it is HELD, after any other
 failure WAITING, and from both it tries again when ``next_try`` comes: it
@@ -59,6 +60,7 @@ class LinkEvent(enum.Enum):
     FAILED = 'the attempt or the connection failed'
     HOST_OFF = 'the BMC has no serial data: host off'
     HOST_ON = 'serial data is back'
+    UNWANTED = 'nobody is at a console on demand'
     CHANGED = 'address, account or suites changed'
     RELEASE = 'an operator releases the console'
     RESUME = 'an operator resumes it, or the time is up'
@@ -84,6 +86,7 @@ TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
         LinkEvent.ACTIVATED: LinkState.CONNECTED,
         LinkEvent.BUSY: LinkState.HELD,
         LinkEvent.FAILED: LinkState.WAITING,
+        LinkEvent.UNWANTED: LinkState.IDLE,
         LinkEvent.CHANGED: LinkState.IDLE,
         **_ALWAYS,
     },
@@ -92,16 +95,19 @@ TRANSITIONS: dict[LinkState, dict[LinkEvent, LinkState]] = {
         LinkEvent.FAILED: LinkState.WAITING,
         LinkEvent.HOST_OFF: LinkState.CONNECTED,
         LinkEvent.HOST_ON: LinkState.CONNECTED,
+        LinkEvent.UNWANTED: LinkState.IDLE,
         LinkEvent.CHANGED: LinkState.IDLE,
         **_ALWAYS,
     },
     LinkState.HELD: {
         LinkEvent.TRY: LinkState.CONNECTING,
+        LinkEvent.UNWANTED: LinkState.IDLE,
         LinkEvent.CHANGED: LinkState.IDLE,
         **_ALWAYS,
     },
     LinkState.WAITING: {
         LinkEvent.TRY: LinkState.CONNECTING,
+        LinkEvent.UNWANTED: LinkState.IDLE,
         LinkEvent.CHANGED: LinkState.IDLE,
         **_ALWAYS,
     },
@@ -151,6 +157,8 @@ class LinkMachine:
         #: connects only while somebody wants it, so that Ironic's own power
         #: calls get the slot.
         self.scarce = False
+        #: On demand, and nobody is there: it is not to leave IDLE.
+        self.dormant = False
         self._slot_free_since: float | None = None
         self._previous_delay = FIRST_DELAY
 
@@ -184,7 +192,8 @@ class LinkMachine:
                 return
         elif event is LinkEvent.TRY:
             pass        # the last reason stands until there is a new one
-        elif event in (LinkEvent.RESUME, LinkEvent.ADMIT):
+        elif event in (LinkEvent.RESUME, LinkEvent.ADMIT,
+                       LinkEvent.UNWANTED):
             self._explain(None, settled=False)
         elif event is LinkEvent.FENCE:
             self._explain(error, settled=error is not None)
@@ -202,7 +211,7 @@ class LinkMachine:
     def _due(self, now: float, chance: float,
              until: float | None) -> float | None:
         if self.state is LinkState.IDLE:
-            return now
+            return None if self.dormant else now
         if self.state is LinkState.HELD:
             return now + HELD_DELAY * (1 + chance)
         if self.state is LinkState.WAITING:
@@ -244,6 +253,19 @@ class LinkMachine:
                 and self.next_try is not None):
             self.next_try = min(
                 self.next_try, max(now, self.since + NUDGE_DELAY))
+
+    def doze(self) -> None:
+        """On demand, and nobody is there: UNWANTED is what leaves a BMC,
+        this is for what has not begun."""
+        self.dormant = True
+        if self.state is LinkState.IDLE:
+            self.next_try = None
+
+    def wake(self, now: float) -> None:
+        """Somebody is there, or it is not on demand any more."""
+        self.dormant = False
+        if self.state is LinkState.IDLE:
+            self.next_try = now
 
     def retry(self, now: float) -> None:
         """An operator asks for a try now, whatever the reason."""

@@ -59,7 +59,8 @@ def test_a_console_in_use_is_held_until_it_is_free(
             # What a tenant may know, and no more.
             viewer.wait_exactly(
                 b'\r\n[solconsole: in use by another session; waiting for '
-                b'it to end]\r\n')
+                b'it to end]\r\n\r\n[solconsole: not connected; what is typed '
+                b'is not sent]\r\n')
 
             hand.leave()
             bridge.wait_state(spec.node, 'connected', 30)

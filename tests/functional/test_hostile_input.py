@@ -304,10 +304,15 @@ def test_nothing_is_answered_before_the_options_came() -> None:
 
 @pytest.mark.parametrize('change', [
     {'max_clients': 0}, {'max_clients': '8'}, {'max_clients': None},
-    {'client_buffer': -1}, {'keepalive_interval': 1e9},
+    {'client_buffer': -1}, {'keepalive_interval': 1e9}, {'linger': -1},
     {'login_concurrency': True}, {'log_level': 'INFO'}, {'socket': ''},
     {'socket': 7}, {'socket': 'relative.sock'},
-    {'socket': '/proc/none/0.sock'}, {'max_clients': float('nan')}])
+    {'socket': '/proc/none/0.sock'}, {'max_clients': float('nan')},
+    {'max_clients_per_address': -1}, {'client_mode': 'all'},
+    {'client_mode': []}, {'scrollback': None}, {'scrollback': 1 << 30},
+    {'notices': 1}, {'notice_detail': 'secret'}, {'idle_timeout': -1},
+    {'allowed_clients': '10.0.0.0/8'}, {'allowed_clients': [7]},
+    {'allowed_clients': ['10.0.0.1/8']}])
 def test_bad_options_are_refused_and_good_ones_taken_after(
         change: control.Json) -> None:
     bridge = bridge_support.Bridge()

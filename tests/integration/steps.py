@@ -47,6 +47,12 @@ def wait_listening(url: str) -> None:
                        f'{url} to listen')
 
 
+def wait_refused(url: str) -> None:
+    """Wait until a console that was disabled is gone."""
+    waiting.wait_until(lambda: viewers.refused(url),
+                       f'{url} to be closed')
+
+
 def hardware_options(types: str, consoles: str) -> real_ironic.Options:
     """Options of an Ironic with some hardware types.
 

@@ -120,7 +120,7 @@ def test_a_bad_edit_blocks_neither_reading_nor_disabling(
     api.patch(node, driver_info__ipmi_port='none')
     steps.wait_echo(api.url(node), b'still there')
     api.disable(node)
-    assert viewers.refused(url)
+    steps.wait_refused(url)
     sim.bmcs[0].wait_free()
     api.delete(node)
 

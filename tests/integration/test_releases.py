@@ -82,7 +82,7 @@ def test_enable_type_disable_and_the_end_of_the_conductor(
         url = api.enable(node)
         steps.wait_echo(url, b'typed')
         api.disable(node)
-        assert viewers.refused(url)
+        steps.wait_refused(url)
         bmc.wait_free()
 
         assert 'SOL disabled' in api.enable_fails(api.create_node(without))

@@ -44,8 +44,11 @@ from tests.support import waiting
 
 #: What a conductor would send from its defaults, with a short keepalive.
 OPTIONS: control.Json = {
-    'max_clients': 8, 'client_buffer': 256 * 1024, 'keepalive_interval': 1,
-    'login_concurrency': 64, 'log_level': 10,
+    'max_clients': 8, 'max_clients_per_address': 0, 'client_mode': 'shared',
+    'client_buffer': 256 * 1024, 'scrollback': 16 * 1024, 'notices': True,
+    'notice_detail': 'brief', 'allowed_clients': [], 'idle_timeout': 0,
+    'keepalive_interval': 1,
+    'login_concurrency': 64, 'linger': 60, 'log_level': 10,
     # Tests that are about it send pings.
     'conductor_timeout': 3600}
 

@@ -72,6 +72,7 @@ def test_it_never_shows_a_secret():
     ('suites', (), '17, 3'),
     ('suites', (0,), '17, 3'),
     ('steal', 'always', 'never, once'),
+    ('connection', 'never', 'persistent, on-demand'),
     ('workarounds', ('unencrypted', 'luck'), 'alerts-deferred, '),
     ('name', 'x' * 256, 'too long'),
 ])

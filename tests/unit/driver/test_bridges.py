@@ -112,6 +112,65 @@ def test_a_closed_console_has_none(fake: conftest.FakeBridges) -> None:
     assert fake.requests('close')[0]['args'] == {'node': wanted.node}
 
 
+def test_a_console_may_be_parked(fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    open_(pool, wanted)
+    pool.close(wanted.node, wanted.generation, park=3.0)
+    (request,) = fake.requests('close')
+    assert request['args'] == {'node': wanted.node, 'park': 3.0}
+    assert not is_open(pool, wanted), 'a parked console is not open'
+    assert pool.consoles() == []
+    assert pool.ended(wanted.generation)
+    with pytest.raises(keeper.GenerationEnded):
+        pool.open(wanted)
+
+
+def test_a_stop_for_good_follows_a_parked_console(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted, other = fake.pool(), make_spec(), make_spec(tcp_port=7001)
+    open_(pool, wanted, other)
+    pool.close(wanted.node, wanted.generation, park=30.0)
+    pool.close(other.node, other.generation)
+    pool.close(wanted.node, wanted.generation)
+    assert [request['args'] for request in fake.requests('close')] == [
+        {'node': wanted.node, 'park': 30.0}, {'node': other.node},
+        {'node': wanted.node}]
+    pool.close(wanted.node, wanted.generation)
+    assert len(fake.requests('close')) == 3, 'it is gone for good'
+
+
+def test_a_parked_console_is_forgotten_in_time(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted, other = fake.pool(), make_spec(), make_spec(tcp_port=7001)
+    open_(pool, wanted, other)
+    pool.close(wanted.node, wanted.generation, park=0.05)
+    since = time.monotonic()
+    waiting.wait_until(lambda: time.monotonic() - since > 0.05,
+                       'the end of its time')
+    pool.close(wanted.node, wanted.generation)
+    assert len(fake.requests('close')) == 1
+
+
+@pytest.mark.parametrize('order', ['hang', 'exit', 'garbage', 'refused'])
+def test_a_bridge_that_does_not_confirm_that_it_parked_is_killed(
+        fake: conftest.FakeBridges, order: str) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    open_(pool, wanted)
+    (pid,) = fake.pids()
+    fake.order(close=order)
+    pool.close(wanted.node, wanted.generation, park=3.0)
+    assert not processes.alive(pid)
+
+
+def test_what_a_pass_closes_is_never_parked(
+        fake: conftest.FakeBridges) -> None:
+    pool, wanted = fake.pool(), make_spec()
+    open_(pool, wanted)
+    assert pool.close_if(wanted.node, wanted.generation)
+    (request,) = fake.requests('close')
+    assert request['args'] == {'node': wanted.node}
+
+
 def test_closing_what_is_not_open_asks_nobody(
         fake: conftest.FakeBridges) -> None:
     pool, wanted = fake.pool(), make_spec()

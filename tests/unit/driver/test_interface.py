@@ -17,6 +17,7 @@ behave is tested beside it, and all of it inside a real Ironic.
 """
 
 import collections.abc
+import inspect
 import pathlib
 import threading
 import time
@@ -26,6 +27,7 @@ import uuid
 
 from ironic import objects
 from ironic.common import exception as ironic_exception
+from ironic.conductor import manager
 from ironic.conductor import task_manager
 from ironic.conf import CONF
 import pytest
@@ -71,6 +73,7 @@ class Pool:
         self.outcomes: list[Outcome] = [connected()]
         self.opened: list[tuple[spec.ConsoleSpec, dict[str, float]]] = []
         self.closed: list[tuple[str, str]] = []
+        self.parked: list[float] = []
         self.wanted: dict[str, spec.ConsoleSpec] = {}
         self.urls: dict[tuple[str, str], str] = {}
         self.shut = threading.Event()
@@ -86,8 +89,10 @@ class Pool:
         self.urls[wanted.node, wanted.generation] = wanted.url
         return outcome
 
-    def close(self, node: str, generation: str) -> None:
+    def close(self, node: str, generation: str, *,
+              park: float = 0.0) -> None:
         self.closed.append((node, generation))
+        self.parked.append(park)
         self.wanted.pop(node, None)
         self.urls.pop((node, generation), None)
 
@@ -104,9 +109,11 @@ class Pool:
 class Setup:
     """A console interface, its bridges, and the nodes of the cloud."""
 
-    def __init__(self, console: interface.SolConsole, pool: Pool) -> None:
+    def __init__(self, console: interface.SolConsole,
+                 pools: list[Pool]) -> None:
         self.console = console
-        self.pool = pool
+        self.pools = pools
+        self.pool = pools[0]
         self.nodes: list[fakes.Node] = []
         self.listed = 0
 
@@ -174,7 +181,7 @@ def setup(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch,
 
     monkeypatch.setattr(bridges, 'BridgePool', make)
     console = interface.SolConsole()
-    made = Setup(console, pools[0])
+    made = Setup(console, pools)
     monkeypatch.setattr(objects.Node, 'list', made.list_nodes)
     # what is waited for in these tests never takes long
     monkeypatch.setattr(interface, 'PORT_PATIENCE', 0.5)
@@ -435,6 +442,89 @@ def test_a_stop_closes_and_forgets_the_marker(setup: Setup) -> None:
     setup.stop(node)
     assert setup.pool.closed == [(node.uuid, generation)]
     assert node.saved[-1] == {'solconsole_port': given}
+
+
+SWITCHING = 'setting console mode'
+
+
+def held(node: fakes.Node, purpose: str) -> types.SimpleNamespace:
+    """A task that holds a node for a stated purpose."""
+    return types.SimpleNamespace(node=node, context=None, _purpose=purpose)
+
+
+def test_ironic_says_that_it_switches_a_console() -> None:
+    """The word that tells a stop by API from a teardown is Ironic's."""
+    source = inspect.getsource(manager)
+    assert source.count(f"purpose='{interface.SWITCHING}'") == 1
+    assert 'self._purpose = purpose' in inspect.getsource(
+        task_manager.TaskManager.__init__)
+
+
+@pytest.mark.parametrize(('purpose', 'state', 'parked'), [
+    (SWITCHING, 'active', 3.0), (SWITCHING, 'available', 3.0),
+    (SWITCHING, 'deleting', 0.0), ('node deletion', 'available', 0.0),
+    ('node tear down', 'active', 0.0), ('unspecified action', 'active', 0.0),
+    ('', 'active', 0.0)])
+def test_only_a_stop_by_api_parks(setup: Setup, purpose: str, state: str,
+                                  parked: float) -> None:
+    node = setup.node(provision_state='active')
+    setup.start(node)
+    node.provision_state = state
+    setup.console.stop_console(held(node, purpose))
+    assert setup.pool.parked == [parked]
+    with pytest.raises(ironic_exception.ConsoleError):
+        setup.console.get_console(task(node))
+
+
+def test_reset_grace_may_be_zero(
+        setup: Setup, options: collections.abc.Callable[..., None]) -> None:
+    options('reset_grace', 0.0)
+    node = setup.node()
+    setup.start(node)
+    setup.console.stop_console(held(node, SWITCHING))
+    assert setup.pool.parked == [0.0]
+
+
+@pytest.mark.parametrize('answer', [
+    failed(Reason.UNREACHABLE), failed(Reason.BAD_CREDENTIALS),
+    {'state': 'connecting', 'settled': False}])
+def test_a_console_that_is_taken_up_is_on_whatever_its_link_does(
+        setup: Setup, answer: dict[str, typing.Any]) -> None:
+    node = setup.node()
+    setup.start(node)
+    setup.console.stop_console(held(node, SWITCHING))
+    setup.console._stopped.clear()
+    setup.pool.outcomes = [{**answer, 'taken_up': True}]
+    node.console_enabled = False
+    setup.start(node)
+    assert setup.console.get_console(task(node))
+    assert len(setup.pool.closed) == 1
+
+
+def test_a_start_that_fails_parks_nothing(setup: Setup) -> None:
+    node = setup.node()
+    setup.pool.outcomes = [failed(Reason.BAD_CREDENTIALS)]
+    with pytest.raises(ironic_exception.ConsoleError):
+        setup.console.start_console(held(node, SWITCHING))
+    assert setup.pool.parked == [0.0]
+
+
+def test_a_process_outlasts_the_consoles_parked_in_it(
+        setup: Setup, options: collections.abc.Callable[..., None]) -> None:
+    assert setup.pool.timing.idle == 5.0
+    options('reset_grace', 10.0)
+    interface.SolConsole()
+    assert setup.pools[-1].timing.idle == 12.0
+
+
+@pytest.mark.parametrize('connection', ['persistent', 'on-demand'])
+def test_the_connection_is_as_the_option_says(
+        setup: Setup, options: collections.abc.Callable[..., None],
+        connection: str) -> None:
+    options('connection', connection)
+    setup.start(setup.node())
+    ((wanted, _),) = setup.pool.opened
+    assert wanted.connection == connection
 
 
 def test_the_generation_ends_before_anything_else_can_fail(
@@ -982,3 +1072,25 @@ def test_secrets_are_in_no_log(
                 assert secret not in str(error)
         setup.stop(node)
     assert secret not in caplog.text
+
+
+def test_what_viewers_may_do_is_told_to_the_bridge(
+        setup: Setup, options: collections.abc.Callable[..., None]) -> None:
+    options('terminal_timeout', 77, 'console')
+    options('allowed_clients', ['192.0.2.0/24'])
+    setup.console.watch_conductor(manager := fakes.Manager(), None)
+    given = setup.console._bridge_options(0)
+    manager.shut_down()
+    wanted = {
+        'max_clients': 8, 'max_clients_per_address': 0,
+        'client_mode': 'shared', 'client_buffer': 262144,
+        'scrollback': 16384, 'notices': True, 'notice_detail': 'brief',
+        'allowed_clients': ['192.0.2.0/24'], 'idle_timeout': 77}
+    assert {name: given.get(name) for name in wanted} == wanted
+
+
+@pytest.mark.parametrize('network', ['x', '192.0.2.1/24', ''])
+def test_what_is_no_network_is_no_option(
+        network: str, options: collections.abc.Callable[..., None]) -> None:
+    with pytest.raises(ValueError):
+        options('allowed_clients', ['192.0.2.0/24', network])

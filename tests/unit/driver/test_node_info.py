@@ -210,10 +210,11 @@ def test_ipmi_address_goes_before_redfish_address() -> None:
 def test_a_spec_carries_the_node() -> None:
     node = fakes.Node(name='n1', instance_uuid='i-1')
     wanted = node_info.console_spec(
-        node, node_info.parse(node), generation='g', tcp_host='::1',
-        tcp_port=7000)
+        node, node_info.parse(node), generation='g',
+        connection='on-demand', tcp_host='::1', tcp_port=7000)
     assert (wanted.node, wanted.name, wanted.instance_uuid) == (
         node.uuid, 'n1', 'i-1')
+    assert wanted.connection == 'on-demand'
     assert wanted.url == 'tcp://[::1]:7000'
     assert wanted.bmc == '192.0.2.7:623'
 
@@ -222,7 +223,20 @@ def test_a_node_that_makes_no_spec_is_an_invalid_parameter() -> None:
     node = fakes.Node(instance_uuid='i' * 99)
     with pytest.raises(ironic_exception.InvalidParameterValue):
         node_info.console_spec(node, node_info.parse(node), generation='g',
-                               tcp_host='::1', tcp_port=7000)
+                               connection='persistent', tcp_host='::1',
+                               tcp_port=7000)
+
+
+def test_a_node_says_whether_its_console_is_on_demand() -> None:
+    node = fakes.Node({**fakes.IPMI, 'solconsole_connection': 'on-demand'})
+    wanted = node_info.console_spec(
+        node, node_info.parse(node), generation='g',
+        connection='persistent', tcp_host='::1', tcp_port=7000)
+    assert wanted.connection == 'on-demand'
+    node.driver_info['solconsole_connection'] = 'sometimes'
+    with pytest.raises(ironic_exception.InvalidParameterValue,
+                       match='solconsole_connection.*persistent'):
+        node_info.parse(node)
 
 
 JSON = st.recursive(

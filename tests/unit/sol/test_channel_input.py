@@ -15,6 +15,7 @@
 import pytest
 
 from ironic_solconsole.sol import channel
+from ironic_solconsole.sol.channel import DataReceived
 from ironic_solconsole.sol.channel import InputAccepted
 from ironic_solconsole.sol.channel import InputDropped
 from ironic_solconsole.sol.channel import Lost
@@ -854,3 +855,102 @@ def test_input_can_be_given_up_but_for_the_packet_on_its_way():
     bench.bmc_sends(acks=2, count=8)
     bench.expect_sent()
     assert bench.channel.pending == 0
+
+
+# Input that may not go out for a while
+
+def test_what_is_typed_while_sending_is_paused_goes_out_after():
+    bench = Bench()
+    bench.channel.pause_sending()
+    bench.types(b'later')
+    bench.passes(60)
+    bench.expect_sent()
+    assert bench.channel.next_timer() is None
+    bench.channel.resume_sending(bench.now)
+    bench.expect_sent(data(2, b'later'))
+    bench.bmc_sends(acks=2, count=5)
+    bench.expect_events(InputAccepted(5))
+
+
+def test_a_packet_on_its_way_is_answered_and_not_repeated_while_paused():
+    bench = Bench()
+    bench.types(b'first')
+    bench.expect_sent(data(2, b'first'))
+    bench.channel.pause_sending()
+    bench.types(b'second')
+    bench.passes(60)
+    bench.expect_sent()
+    bench.bmc_sends(acks=2, count=5)
+    bench.expect_events(InputAccepted(5))
+    bench.passes(60)
+    bench.expect_sent()
+    bench.channel.resume_sending(bench.now)
+    bench.expect_sent(data(3, b'second'))
+
+
+def test_a_packet_that_was_not_answered_is_repeated_when_it_goes_on():
+    bench = Bench()
+    bench.types(b'first')
+    bench.expect_sent(data(2, b'first'))
+    bench.channel.pause_sending()
+    bench.passes(60)
+    bench.expect_events()
+    bench.channel.resume_sending(bench.now)
+    bench.passes(0.1)
+    bench.expect_sent(data(2, b'first'))
+    bench.bmc_sends(acks=2, count=5)
+    bench.expect_events(InputAccepted(5))
+
+
+def test_a_packet_that_had_not_left_goes_out_once_when_it_goes_on():
+    bench = Bench()
+    bench.channel.send(b'first', bench.now)
+    bench.channel.pause_sending()
+    bench.passes(60)
+    bench.expect_sent()
+    bench.channel.resume_sending(bench.now)
+    bench.expect_sent(data(2, b'first'))
+    bench.passes(0.1)
+    bench.expect_sent()
+
+
+def test_what_the_bmc_refused_is_not_offered_again_while_paused():
+    bench = Bench()
+    bench.types(b'first')
+    bench.sent()
+    bench.channel.pause_sending()
+    bench.bmc_sends(acks=2, status=NACK)
+    bench.passes(60)
+    bench.expect_sent()
+    bench.channel.resume_sending(bench.now)
+    bench.expect_sent(data(3, b'first'))
+
+
+def test_a_break_waits_as_input_does():
+    bench = Bench()
+    bench.channel.pause_sending()
+    bench.channel.send_break(bench.now)
+    bench.passes(60)
+    bench.expect_sent()
+    bench.channel.resume_sending(bench.now)
+    bench.expect_sent(serial_break(2))
+
+
+def test_an_activation_begins_though_sending_is_paused():
+    bench = Bench(activated=False)
+    bench.channel.pause_sending()
+    bench.types(b'x')
+    bench.activate()
+    bench.expect_sent(data(1, b''))
+    bench.bmc_sends(acks=1)
+    bench.expect_sent()
+    bench.channel.resume_sending(bench.now)
+    bench.expect_sent(data(2, b'x'))
+
+
+def test_output_is_taken_while_sending_is_paused():
+    bench = Bench()
+    bench.channel.pause_sending()
+    bench.bmc_sends(1, b'hello')
+    bench.expect_events(DataReceived(b'hello'))
+    bench.expect_sent(ack(1, 5))

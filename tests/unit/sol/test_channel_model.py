@@ -49,6 +49,7 @@ class Console:
         # Never lost: that is another test, and no network is this bad.
         self.channel = channel.SolChannel(first_sequence=1, retries=10**9)
         self.size = size
+        self.held = False       # input may not go out
         self.typed = []         # less what was dropped
         self.accepted = 0
         self.viewed = []
@@ -73,6 +74,15 @@ class Console:
         text = bytes(item for item in items if item != model.BREAK)
         taken = self.channel.send(text, self.now)
         self.typed += text[:taken]
+        self.exchange()
+
+    def pause_sending(self):
+        self.held = True
+        self.channel.pause_sending()
+
+    def resume_sending(self):
+        self.held = False
+        self.channel.resume_sending(self.now)
         self.exchange()
 
     def host_writes(self, items):
@@ -120,6 +130,8 @@ class Console:
     def exchange(self):
         """Put on its way what either side wants to send; see the events."""
         for payload in self.channel.data_to_send():
+            assert not self.held or not (payload[4:] or payload[3]), (
+                f'{payload} is sent though input is held')
             self.to_bmc.send(payload)
         for payload in self.bmc.to_send:
             self.to_channel.send(payload)
@@ -165,6 +177,7 @@ class Console:
         self.bmc.host_is_on = True
         self.bmc.verdicts.clear()
         self.channel.resume_receiving()
+        self.resume_sending()
         for _ in range(PATIENCE):
             self.deliver_all()
             if self.next_timer() is None:
@@ -279,6 +292,13 @@ class Machine(stateful.RuleBasedStateMachine):
             self.console.channel.pause_receiving()
         else:
             self.console.channel.resume_receiving()
+
+    @stateful.rule()
+    def sending_is_paused_or_resumed(self):
+        if self.console.held:
+            self.console.resume_sending()
+        else:
+            self.console.pause_sending()
 
     @stateful.precondition(lambda self: self.console.bmc.number)
     @stateful.rule(times=strategies.sampled_from([1, 1, 2, 9]))

@@ -304,3 +304,45 @@ def test_a_memory_crosses_the_wire_unchanged(memory):
 def test_any_value_makes_a_memory(data):
     memory = link.LinkMemory.from_json(data)
     assert link.LinkMemory.from_json(memory.to_json()) == memory
+
+
+# On demand
+
+@pytest.mark.parametrize('state', [
+    LinkState.CONNECTING, LinkState.CONNECTED, LinkState.HELD,
+    LinkState.WAITING])
+def test_nobody_is_there_and_it_rests(state):
+    machine = machine_in(state)
+    machine.doze()
+    machine.handle(LinkEvent.UNWANTED, 5.0)
+    assert (machine.state, machine.next_try) == (LinkState.IDLE, None)
+    assert (machine.reason, machine.detail) == (None, '')
+
+
+def test_it_rests_from_the_start_until_somebody_comes():
+    machine = link.LinkMachine(0.0)
+    machine.doze()
+    assert machine.next_try is None
+    machine.wake(7.0)
+    assert machine.next_try == 7.0
+    assert not machine.dormant
+
+
+@pytest.mark.parametrize('events', [
+    [LinkEvent.RELEASE, LinkEvent.RESUME],
+    [LinkEvent.FENCE, LinkEvent.ADMIT], [LinkEvent.CHANGED]])
+def test_nothing_but_somebody_wakes_it(events):
+    machine = link.LinkMachine(0.0)
+    machine.doze()
+    apply(machine, *events, now=3.0)
+    assert (machine.state, machine.next_try) == (LinkState.IDLE, None)
+
+
+def test_who_comes_during_a_fence_is_waited_for_by_it():
+    machine = link.LinkMachine(0.0)
+    machine.doze()
+    machine.handle(LinkEvent.FENCE, 1.0)
+    machine.wake(2.0)
+    assert machine.next_try is None
+    machine.handle(LinkEvent.ADMIT, 3.0)
+    assert machine.next_try == 3.0
