@@ -239,7 +239,9 @@ class SolConsole(base.ConsoleInterface):
             try:
                 run_dir.prepare(self._run_dir)
                 run_dir.socket_path(self._run_dir, manager.host, 0)
-            except exception.BridgeUnavailable as error:
+                _coordination()
+            except (exception.BridgeUnavailable,
+                    ironic_exception.InvalidParameterValue) as error:
                 LOG.error('No console can be opened: %s', error)
             self._contact = database.contact(manager)
             if self._contact is not None:

@@ -899,7 +899,7 @@ def test_validate_complains_about_a_useless_port_range(
 @pytest.mark.parametrize('url', [
     'memcached://192.0.2.1', 'file:locks', 'redis://192.0.2.1?timeout=5'])
 def test_validate_complains_about_a_useless_coordination_url(
-        setup: Setup, url: str,
+        setup: Setup, url: str, caplog: pytest.LogCaptureFixture,
         options: collections.abc.Callable[..., None]) -> None:
     options('coordination_url', url)
     node = setup.node()
@@ -908,7 +908,10 @@ def test_validate_complains_about_a_useless_coordination_url(
         setup.console.validate(task(node))
     node.console_enabled = True
     setup.console.validate(task(node))
+    caplog.clear()
     setup.console.watch_conductor(manager := fakes.Manager(), None)
+    assert 'No console can be opened' in caplog.text
+    assert 'coordination_url' in caplog.text
     with pytest.raises(exception.BridgeUnavailable,
                        match='coordination_url'):
         setup.console._bridge_options(0)
