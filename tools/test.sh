@@ -52,8 +52,10 @@ step 'Release notes' check_release_notes
 step 'Tests: unit' run_tests 'not long' tests/unit
 # These wait for BMCs more than they compute.
 step 'Tests: functional' run_tests 'not long' tests/functional -n 3
+# A file has a cluster or an Ironic of its own.
 step 'Tests: integration, Ironic 39' \
-    run_tests 'not long and not releases' tests/integration
+    run_tests 'not long and not releases' tests/integration \
+    -n 2 --dist loadfile
 step 'Tests: integration, Ironic 29 and 26.1' \
     run_tests 'not long and releases' tests/integration
 step 'Tests: chaos' run_tests 'not long' tests/chaos
