@@ -35,6 +35,7 @@ import typing
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
 from ironic_solconsole.bridge import audience as console_audience
+from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
@@ -247,7 +248,7 @@ class Console:
         if self._lease is None or self._closed:
             return False
         self._parking = _Parking(
-            console_lease.now() + seconds, over,
+            backends.now() + seconds, over,
             asyncio.get_running_loop().call_later(seconds, over, self),
             self._lease.valid)
         self._link.park()
@@ -262,7 +263,7 @@ class Console:
         """
         parking, lease = self._parking, self._lease
         if (parking is None or lease is None
-                or console_lease.now() >= parking.until
+                or backends.now() >= parking.until
                 or (parking.leased and not lease.valid)
                 or dataclasses.replace(
                     self.spec, generation=spec.generation) != spec):

@@ -32,11 +32,11 @@ import enum
 import logging
 import random
 import threading
-import time
 import typing
 
 from ironic_solconsole import coordination
 from ironic_solconsole.bridge import backends
+from ironic_solconsole.bridge.backends import now
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.exception import Reason
 
@@ -48,11 +48,6 @@ WATCH_INTERVAL = 0.25   # seconds between two looks for what has expired
 STOP_TIMEOUT = 0.7      # seconds to release what is left at the end
 _PREFIX = 'ironic-solconsole-'
 _PREFIX_WANTED = 'ironic-solconsole-want-'
-
-
-def now() -> float:
-    """Seconds of a clock that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class Standing(enum.StrEnum):
@@ -78,8 +73,8 @@ class Lease:
     """One node's lease.
 
     :param node: UUID.
-    :ivar valid_until: end of the lease, in seconds of :func:`now`; 0 while
-        there is none. The data path reads it without a lock.
+    :ivar valid_until: end of the lease, in seconds of the backends' clock;
+        0 while there is none. The data path reads it without a lock.
     :ivar holder: who has the lock instead, as far as is known.
     """
 

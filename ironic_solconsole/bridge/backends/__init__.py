@@ -23,8 +23,9 @@ from ironic_solconsole import coordination
 from ironic_solconsole.bridge.backends.base import Backend
 from ironic_solconsole.bridge.backends.base import BackendError
 from ironic_solconsole.bridge.backends.base import Held
+from ironic_solconsole.bridge.backends.base import now
 
-__all__ = ['Backend', 'BackendError', 'Held', 'make']
+__all__ = ['Backend', 'BackendError', 'Held', 'make', 'now']
 
 
 def make(settings: coordination.Coordination, member_id: str) -> Backend:
