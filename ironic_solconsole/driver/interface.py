@@ -206,11 +206,17 @@ class SolConsole(base.ConsoleInterface):
     def get_console(self, task: typing.Any) -> dict[str, str]:
         """Where the console can be reached; asks nobody.
 
+        :raises: NodeConsoleNotEnabled if it was stopped a moment ago, and
+            Ironic has not written that down yet. The API answers as it
+            does for any console that is off.
         :raises: ConsoleError if no bridge of this conductor listens for
             this start of this node's console.
         """
         node = task.node
         marker = node_info.generation(node)
+        if self._being_stopped(node, marker):
+            # Nova asks within milliseconds, and takes an error for one
+            raise ironic_exception.NodeConsoleNotEnabled(node=node.uuid)
         if not marker:
             # teardown stops a console and leaves console_enabled True
             raise ironic_exception.ConsoleError(
@@ -406,6 +412,13 @@ class SolConsole(base.ConsoleInterface):
         stopped = self._stopped.get(node)
         return (stopped is not None
                 and time.monotonic() - stopped < RECENTLY_ON)
+
+    def _being_stopped(self, node: typing.Any, marker: str) -> bool:
+        """Whether a stop is under way, or has just ended."""
+        if marker:
+            return self._pool.ended(marker)
+        return (self._was_on(node.uuid) and node_info.TORN_DOWN_KEY
+                not in node.driver_internal_info)
 
     def _complain_once(self, node: str, complaint: str) -> None:
         if self._complaints.new(node, complaint):

@@ -17,6 +17,7 @@ behave is tested beside it, and all of it inside a real Ironic.
 """
 
 import collections.abc
+import copy
 import inspect
 import pathlib
 import threading
@@ -472,7 +473,8 @@ def test_only_a_stop_by_api_parks(setup: Setup, purpose: str, state: str,
     node.provision_state = state
     setup.console.stop_console(held(node, purpose))
     assert setup.pool.parked == [parked]
-    with pytest.raises(ironic_exception.ConsoleError):
+    with pytest.raises((ironic_exception.ConsoleError,
+                        ironic_exception.NodeConsoleNotEnabled)):
         setup.console.get_console(task(node))
 
 
@@ -991,6 +993,37 @@ def test_get_console_of_a_node_without_a_marker(setup: Setup) -> None:
     with pytest.raises(ironic_exception.ConsoleError,
                        match='is closed.*next deployment'):
         setup.console.get_console(task(setup.node(console_enabled=True)))
+
+
+def test_a_console_is_off_before_ironic_has_written_it_down(
+        setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nova asks at once after it has told Ironic to switch it off."""
+    node = setup.node()
+    setup.start(node)
+    before = copy.deepcopy(node.driver_internal_info)
+    setup.console.stop_console(held(node, SWITCHING))
+    assert node.console_enabled, 'Ironic changes it after the stop'
+    after = node.driver_internal_info
+    for snapshot in (before, after):
+        node.driver_internal_info = snapshot
+        with pytest.raises(ironic_exception.NodeConsoleNotEnabled):
+            setup.console.get_console(task(node))
+    now = time.monotonic()
+    monkeypatch.setattr(time, 'monotonic',
+                        lambda: now + interface.RECENTLY_ON)
+    node.driver_internal_info = after
+    with pytest.raises(ironic_exception.ConsoleError, match='is closed'):
+        setup.console.get_console(task(node))
+
+
+def test_a_console_that_was_torn_down_is_no_console_that_is_off(
+        setup: Setup) -> None:
+    node = setup.node(provision_state='deleting')
+    setup.start(node)
+    setup.console.stop_console(held(node, 'node tear down'))
+    with pytest.raises(ironic_exception.ConsoleError,
+                       match='is closed.*next deployment'):
+        setup.console.get_console(task(node))
 
 
 # The conductor
