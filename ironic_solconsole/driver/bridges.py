@@ -128,6 +128,10 @@ class BridgePool:
                     self._generations[word] = None
         bridge.close(node, park)
 
+    def close_parked(self, node: str, generation: str) -> bool:
+        """Close a parked console, as keeper.Bridge.close_parked() does."""
+        return self._bridge(node).close_parked(node, generation)
+
     def url(self, node: str, generation: str) -> str:
         """Where a console listens, as keeper.Bridge.url() tells."""
         return self._bridge(node).url(node, generation)

@@ -55,6 +55,7 @@ from ironic_solconsole.driver import memories as node_memories
 from ironic_solconsole.driver import node_info
 from ironic_solconsole.driver import node_ports
 from ironic_solconsole.driver import opening
+from ironic_solconsole.driver import parked as parked_consoles
 from ironic_solconsole.driver import ring
 from ironic_solconsole.driver import run_dir
 from ironic_solconsole.driver import takeover
@@ -89,16 +90,6 @@ MAX_PORTS_TRIED = 20
 #: Seconds that a bridge has to close its consoles when its conductor hangs,
 #: before others count the conductor as gone.
 CONDUCTOR_MARGIN = 2.0
-
-#: Where a node has an instance, or gets one: its console opens again
-#: although a teardown closed it. (Ironic 26 does not know all of them.)
-OCCUPIED = frozenset(
-    getattr(states, name) for name in (
-        'ACTIVE', 'ADOPTING', 'DEPLOYDONE', 'DEPLOYHOLD', 'DEPLOYING',
-        'DEPLOYWAIT', 'RESCUE', 'RESCUEFAIL', 'RESCUEWAIT', 'RESCUING',
-        'SERVICEFAIL', 'SERVICEHOLD', 'SERVICEWAIT', 'SERVICING',
-        'UNRESCUEFAIL', 'UNRESCUING')
-    if hasattr(states, name))
 
 
 class SolConsole(base.ConsoleInterface):
@@ -189,11 +180,12 @@ class SolConsole(base.ConsoleInterface):
         """
         node = task.node
         marker = node_info.generation(node)
-        self._pool.close(node.uuid, marker, park=_grace(task))
+        grace = _grace(task)
+        self._pool.close(node.uuid, marker, park=grace)
+        self._passes.stopped(node, marker, grace)
         if marker:
             self._stopped[node.uuid] = time.monotonic()
         self._complaints.settle(node.uuid)
-        self._passes.settle(node.uuid)
         self._ports.release(node.uuid)
         opening.unmark(node, self._memories)
         if node.provision_state == states.DELETING:
@@ -294,7 +286,7 @@ class SolConsole(base.ConsoleInterface):
     def _resume_console(self, task: typing.Any) -> None:
         node = task.node
         if (node.driver_internal_info.get(node_info.TORN_DOWN_KEY)
-                and node.provision_state not in OCCUPIED):
+                and node.provision_state not in parked_consoles.OCCUPIED):
             LOG.debug('The console of node %s was closed by a teardown and '
                       'stays closed until the next deployment.', node.uuid)
             return

@@ -338,6 +338,26 @@ class Bridge:
         self._confirm_close(node, asked, call)
         return True
 
+    def close_parked(self, node: str, generation: str) -> bool:
+        """Close a console that is parked, before its time.
+
+        :param generation: that it has to have.
+        :returns: False if it was taken up or closed.
+        """
+        with self._changed:
+            if node in self._consoles:
+                return False
+            asked, until = self._parked.get(node, (None, 0.0))
+            if asked is None or asked.gone or until <= time.monotonic():
+                return False
+            try:
+                call = asked.send(
+                    'close', {'node': node, 'generation': generation})
+            except exception.ControlError:
+                call = None
+        self._confirm_close(node, asked, call)
+        return True
+
     def _send_close(self, console: _Console | None, node: str,
                     park: float = 0.0) -> tuple[
                         process.BridgeProcess | None, process.Call | None]:

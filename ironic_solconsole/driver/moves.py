@@ -81,6 +81,8 @@ class Why(enum.StrEnum):
     STOPPED = 'it was stopped by another conductor'
     DISABLED = 'it is disabled'
     MOVED = 'the node belongs to another conductor now'
+    TORN_DOWN = 'the node is being torn down'
+    INSTANCE = 'the node has another instance now'
 
 
 def should_be_open(row: Row) -> bool:

@@ -54,6 +54,7 @@ from ironic_solconsole.driver import node_info
 from ironic_solconsole.driver import node_ports
 from ironic_solconsole.driver import opening
 from ironic_solconsole.driver import orphans
+from ironic_solconsole.driver import parked
 from ironic_solconsole.driver import ring
 from ironic_solconsole.driver import snapshot
 
@@ -97,6 +98,7 @@ class Takeover:
         self._passing = threading.Lock()
         self._failing: dict[str, str] = {}
         self._neighbours: neighbours.Watch | None = None
+        self._parked = parked.ParkedConsoles()
         # nodes that keep our marker and have another interface now
         self._to_unmark: set[str] = set()
 
@@ -108,7 +110,11 @@ class Takeover:
                       context)
 
     def untakeover(self, manager: typing.Any, context: typing.Any) -> None:
-        """Run an untakeover pass, if it is time for one; never fails."""
+        """Run an untakeover pass, if it is time for one; never fails.
+
+        What is parked is looked at each time.
+        """
+        self._end_parked(manager)
         self._run_due(self._untakeover_due, self.run_untakeover, manager,
                       context)
 
@@ -315,9 +321,18 @@ class Takeover:
             else:
                 opening.save(node)
 
-    def settle(self, node: str) -> None:
-        """A stop: what was said of the console does not count any more."""
-        self._complaints.settle(node)
+    def stopped(self, node: typing.Any, generation: str,
+                grace: float) -> None:
+        """The console of a node, which is locked, was stopped.
+
+        :param grace: seconds for which it is parked, 0 if it is not.
+        """
+        # what was said of it does not count any more
+        self._complaints.settle(node.uuid)
+        if grace:
+            self._parked.note(node, generation, time.monotonic() + grace)
+        else:
+            self._parked.forget(node.uuid)
 
     def complain(self, node: str, problem: str) -> None:
         """Say once why a console that is on cannot be opened."""
@@ -366,6 +381,23 @@ class Takeover:
                 LOG.info('The console of node %(node)s is closed here: '
                          '%(why)s.', {'node': console.node, 'why': why})
         self._ports.release(*closed)
+
+    def _end_parked(self, manager: typing.Any) -> None:
+        """Close consoles whose nodes were taken from under their parking.
+        """
+        waiting = self._parked.now(time.monotonic())
+        rings = ring.read(manager) if waiting else None
+        if rings is None:
+            return
+        with self._caring('parked consoles'):
+            nodes = snapshot.Snapshot(manager, rings)
+            rows = nodes.rows(one.node for one in waiting)
+            for one, why in parked.to_end(waiting, rows, nodes.mapped):
+                self._parked.forget(one.node, one.generation)
+                if self._pool.close_parked(one.node, one.generation):
+                    LOG.info('The console of node %(node)s, which was '
+                             'parked, is closed here: %(why)s.',
+                             {'node': one.node, 'why': why})
 
     def _end_left_behind(self, nodes: snapshot.Snapshot,
                          context: typing.Any, row: moves.Row,

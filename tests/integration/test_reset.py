@@ -61,6 +61,13 @@ def set_columns(ironic: Ironic, node: str, **columns: str | None) -> None:
                              (*columns.values(), node))
 
 
+def wait_available(api: real_ironic.Api, node: str) -> None:
+    """Wait for the end of a teardown."""
+    waiting.wait_until(
+        lambda: api.node(node)['provision_state'] == 'available',
+        'the end of the teardown', 60.0, interval=0.2)
+
+
 def test_three_resets_disconnect_nobody(ironic: Ironic,
                                         sim: IpmiSim) -> None:
     api, bmc = ironic.api, sim.bmcs[0]
@@ -123,10 +130,41 @@ def test_a_teardown_ends_a_console_at_once(ironic: Ironic,
         viewer.wait_closed(GRACE / 4)
     assert viewers.refused(url)
     sim.bmcs[0].wait_free()
-    waiting.wait_until(
-        lambda: api.node(node)['provision_state'] == 'available',
-        'the end of the teardown', 60.0, interval=0.2)
+    wait_available(api, node)
     assert viewers.refused(url), 'closed until the next deployment'
+
+
+@pytest.mark.parametrize('change', ['deletion', 'teardown', 'interface'])
+def test_what_takes_the_node_ends_a_parked_console_at_once(
+        ironic: Ironic, change: str) -> None:
+    """Ironic does not call stop_console then: the console is off."""
+    api = ironic.api
+    # ipmi_sim does not survive two teardowns
+    with IpmiSim([ipmi_sim.BmcSetup(echo=True)]) as own_sim:
+        (bmc,) = own_sim.bmcs
+        node = api.create_node(bmc)
+        if change == 'teardown':
+            set_columns(ironic, node, provision_state='active',
+                        instance_uuid=str(uuid.uuid4()))
+        url = api.enable(node)
+        with contextlib.ExitStack() as stack:
+            viewer = attach(stack, url)
+            api.disable(node)
+            if change == 'deletion':
+                api.delete(node)
+            elif change == 'teardown':
+                api.call('PUT', f'/v1/nodes/{node}/states/provision',
+                         {'target': 'deleted'})
+            else:
+                api.patch(node, console_interface='no-console')
+            viewer.wait_closed(GRACE / 4)
+            assert not viewer.reset
+        steps.wait_refused(url)
+        if change == 'teardown':
+            wait_available(api, node)
+        bmc.wait_free()
+        if change != 'deletion':
+            api.delete(node)
 
 
 @pytest.mark.parametrize('change', ['instance', 'account'])

@@ -473,6 +473,9 @@ def test_only_a_stop_by_api_parks(setup: Setup, purpose: str, state: str,
     node.provision_state = state
     setup.console.stop_console(held(node, purpose))
     assert setup.pool.parked == [parked]
+    looked_at = setup.console._passes._parked.now(0.0)
+    assert [one.node for one in looked_at] == (
+        [node.uuid] if parked else [])
     with pytest.raises((ironic_exception.ConsoleError,
                         ironic_exception.NodeConsoleNotEnabled)):
         setup.console.get_console(task(node))
