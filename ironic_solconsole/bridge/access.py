@@ -25,8 +25,53 @@ MAX_SOURCES = 1024      # remembered; the one told longest ago is forgotten
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
+def _plain(network: _Network) -> _Network:
+    """A network of IPv4 addresses that is written as one of IPv6."""
+    mapped = (network.network_address.ipv4_mapped
+              if isinstance(network, ipaddress.IPv6Network) else None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
+
+
+class Quiet:
+    """Says which log lines are due: one a minute about each subject.
+
+    It remembers MAX_SOURCES subjects; the one told longest ago is forgotten
+    first.
+    """
+
+    def __init__(self) -> None:
+        # By subject: when it was told, and what was not told since.
+        self._told: collections.OrderedDict[
+            str, tuple[float, int]] = collections.OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._told)
+
+    def due(self, subject: str, now: float) -> int | None:
+        """Whether to log something about a subject now.
+
+        :param now: seconds.
+        :returns: how often it was not logged since the last time; None if
+            it is not to be logged this time.
+        """
+        at, untold = self._told.get(subject, (None, 0))
+        if at is not None and now - at < QUIET:
+            self._told[subject] = (at, untold + 1)
+            return None
+        self._told[subject] = (now, 0)
+        self._told.move_to_end(subject)
+        if len(self._told) > MAX_SOURCES:
+            self._told.popitem(last=False)
+        return untold
+
+
 class Gate:
     """Lets networks in; one for all consoles of a bridge.
+
+    It also keeps the log readable where a source comes again and again,
+    and is turned away each time.
 
     :param networks: as CIDR; none means that all may come.
     :raises: ValueError for what is not a network.
@@ -34,10 +79,9 @@ class Gate:
 
     def __init__(self, networks: collections.abc.Iterable[str] = ()) -> None:
         self._networks: list[_Network] = [
-            ipaddress.ip_network(network) for network in networks]
-        # By source: when it was told, and refusals that were not.
-        self._told: collections.OrderedDict[
-            str, tuple[float, int]] = collections.OrderedDict()
+            _plain(ipaddress.ip_network(network)) for network in networks]
+        self._refused = Quiet()
+        self._turned_away = Quiet()
 
     def admits(self, address: str) -> bool:
         """Whether an address may connect."""
@@ -51,22 +95,32 @@ class Gate:
             source = source.ipv4_mapped or source
         return any(source in network for network in self._networks)
 
-    def log(self, address: str, now: float, extra: dict[str, str]) -> None:
+    def log_refused(self, address: str, now: float,
+                    extra: dict[str, str]) -> None:
         """Log a refusal, if none of this source was in the last minute.
 
         :param address: of the source.
         :param now: seconds.
         :param extra: for the log record.
         """
-        told = self._told.get(address)
-        if told is not None and now - told[0] < QUIET:
-            self._told[address] = (told[0], told[1] + 1)
-            return
-        LOG.warning('A connection from %s was refused: it is not in '
-                    '[solconsole]allowed_clients. %d more of this source '
-                    'were not told.', address, told[1] if told else 0,
-                    extra=extra)
-        self._told[address] = (now, 0)
-        self._told.move_to_end(address)
-        if len(self._told) > MAX_SOURCES:
-            self._told.popitem(last=False)
+        untold = self._refused.due(address, now)
+        if untold is not None:
+            LOG.warning('A connection from %s was refused: it is not in '
+                        '[solconsole]allowed_clients. %d more of this source '
+                        'were not told.', address, untold, extra=extra)
+
+    def log_turned_away(self, address: str, why: str, now: float,
+                        extra: dict[str, str]) -> None:
+        """Log that a console has no room for a source, once a minute.
+
+        :param address: of the source.
+        :param why: a sentence without its end.
+        :param now: seconds.
+        :param extra: for the log record.
+        """
+        subject = f'{extra.get("node", "")} {address}'
+        untold = self._turned_away.due(subject, now)
+        if untold is not None:
+            LOG.warning('A viewer from %s was turned away: %s. %d more of '
+                        'this source were not told.', address, why, untold,
+                        extra=extra)

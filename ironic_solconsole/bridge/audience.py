@@ -187,25 +187,23 @@ class Audience:
         if self._closed:
             return ''
         if not settings.gate.admits(viewer.address):
-            settings.gate.log(viewer.address, now, self._extra)
+            settings.gate.log_refused(viewer.address, now, self._extra)
             return ''
         if self._paused or self.shut:
             return self.shut or notices.RESTARTING
         most = settings.max_clients_per_address
         if most and sum(other.address == viewer.address
                         for other in self._viewers) >= most:
-            LOG.warning('A viewer from %s was turned away: the console has '
-                        '%d viewers from there ([solconsole]'
-                        'max_clients_per_address).', viewer.peer, most,
-                        extra=self._extra)
+            settings.gate.log_turned_away(
+                viewer.address, f'the console has {most} viewers from there '
+                '([solconsole]max_clients_per_address)', now, self._extra)
             return notices.FULL_ADDRESS
         if len(self._viewers) >= settings.max_clients:
             idle = min(self._viewers, key=lambda other: other.active)
             if now - idle.active <= IDLE:
-                LOG.warning(
-                    'A viewer from %s was turned away: the console has %d '
-                    'viewers ([solconsole]max_clients).', viewer.peer,
-                    len(self._viewers), extra=self._extra)
+                settings.gate.log_turned_away(
+                    viewer.address, f'the console has {len(self._viewers)} '
+                    'viewers ([solconsole]max_clients)', now, self._extra)
                 return notices.FULL
             LOG.info('The viewer from %s made room for one from %s, after '
                      '%.0f idle seconds.', idle.peer, viewer.peer,
@@ -308,8 +306,8 @@ class Audience:
         tail = self._scanner.tail
         viewer.show(self._scrollback.replay(
             len(tail), self._settings.client_buffer // 2), now)
-        # The beginning of what comes next. ENQ is obeyed anywhere.
-        viewer.show(tail.replace(b'\x05', b''), now)
+        # The beginning of what comes next.
+        viewer.show(terminal.harmless_beginning(tail), now)
 
     def erase(self) -> None:
         """Forget all output: the console has a new owner."""

@@ -92,7 +92,7 @@ class Viewer(asyncio.BufferedProtocol):
         self._untaken = b''
         self._queue = backlog.Backlog()
         self._blocked = False       # the transport has not sent all
-        self._held = False          # by hold()
+        self._held: float | None = None     # by hold(), since then
         self._missed = 0
         self._untold = False        # a notice found no room
         self._ending: asyncio.TimerHandle | None = None
@@ -201,15 +201,19 @@ class Viewer(asyncio.BufferedProtocol):
         self._put(line, self.active)
         return True
 
+    @property
+    def _waits_to_send(self) -> bool:
+        return self._blocked or self._held is not None
+
     def _fits(self, count: int) -> bool:
-        if self._transport is None or not (self._blocked or self._held):
+        if self._transport is None or not self._waits_to_send:
             return True
         return (len(self._queue) + self._transport.get_write_buffer_size()
                 + count <= self._limit)
 
     def _put(self, data: bytes, now: float) -> None:
         assert self._transport is not None
-        if self._queue or self._blocked or self._held:
+        if self._queue or self._waits_to_send:
             self._queue.add(data)
         elif len(data) <= self._step:
             self.active = now
@@ -223,9 +227,9 @@ class Viewer(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None:
             return
-        while self._queue and not self._blocked and not self._held:
+        while self._queue and not self._waits_to_send:
             transport.write(self._queue.take(self._step))
-        if (not self._held and (self._missed or self._untold)
+        if (self._held is None and (self._missed or self._untold)
                 and len(self._queue) + transport.get_write_buffer_size()
                 <= self._limit // 4):
             self._go_on()
@@ -261,20 +265,23 @@ class Viewer(asyncio.BufferedProtocol):
 
     def hold(self) -> None:
         """Read and write nothing from now on, until :meth:`release`."""
-        self._held = True
+        self._held = self._loop.time()
         if self._transport is not None:
             self._transport.pause_reading()
 
     def release(self) -> None:
         """Go on after :meth:`hold`."""
-        self._held = False
-        self.active = self._loop.time()
+        now = self._loop.time()
+        if self._held is not None:
+            # Nothing could pass: that time does not count, in either way.
+            self.active = min(now, self.active + now - self._held)
+        self._held = None
         self._read_again()
         self._flush()
 
     def _read_again(self) -> None:
         if (self._transport is not None and not self._untaken
-                and not self._held):
+                and self._held is None):
             self._transport.resume_reading()
 
     # -- the end ---------------------------------------------------------

@@ -62,6 +62,8 @@ _ONE_ESCAPE = re.compile(_ESCAPE)
 _LINE = re.compile(
     rb'(?:[\x00-\x09\x0b-\x1a\x1c-\x7f]++|' + _SPECIAL + rb')*+\n')
 _TAIL = re.compile(_UNFINISHED_CHARACTER)
+_EIGHT_BITS = re.compile(
+    rb'(\A\xc2?\x9b|' + _CHARACTER + rb')|\xc2?[\x80-\x9f]|\x05')
 
 # What may be shown once more: text, colours, moves of the cursor, deletions,
 # modes of the screen, character sets. Whatever else there is among the
@@ -162,6 +164,22 @@ def harmless(data: bytes) -> bytes:
         return data.replace(b'\x05', b'')
     return b''.join(
         found.group(1) or b'' for found in _REPLAY.finditer(data))
+
+
+def harmless_beginning(tail: bytes) -> bytes:
+    """An unfinished sequence without what makes a terminal answer.
+
+    ENQ is obeyed anywhere, and a control of eight bits ends a string and
+    begins something else. The byte that begins the sequence stays, as does
+    half a character at the end.
+
+    :param tail: begins at a cut point and has no other.
+    """
+    if b'\x1b' in tail or b'\x05' in tail:
+        count = unfinished_character(tail)
+        tail = _EIGHT_BITS.sub(
+            rb'\1', tail[:len(tail) - count]) + tail[len(tail) - count:]
+    return tail
 
 
 class Scanner:

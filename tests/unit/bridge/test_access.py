@@ -27,6 +27,11 @@ from ironic_solconsole.bridge import access
     (['192.0.2.0/24'], '::ffff:192.0.2.1', True),
     (['192.0.2.0/24'], '2001:db8::1', False),
     (['192.0.2.0/24', '2001:db8::/64'], '2001:db8::1', True),
+    (['::ffff:192.0.2.0/120'], '192.0.2.1', True),
+    (['::ffff:192.0.2.0/120'], '::ffff:192.0.2.1', True),
+    (['::ffff:192.0.2.0/120'], '192.0.3.1', False),
+    (['::/0'], '2001:db8::1', True),
+    (['::/0'], '192.0.2.1', False),
     (['fe80::/10'], 'fe80::1%eth0', True),
     (['192.0.2.7'], '192.0.2.7', True),
     (['192.0.2.0/24'], '', False),
@@ -47,8 +52,8 @@ def test_a_source_has_one_line_a_minute(
     caplog.set_level(logging.WARNING)
     gate = access.Gate(['192.0.2.0/24'])
     for second in range(0, 120, 10):
-        gate.log('198.51.100.1', second, {})
-        gate.log('198.51.100.2', second, {})
+        gate.log_refused('198.51.100.1', second, {})
+        gate.log_refused('198.51.100.2', second, {})
     lines = [record.getMessage() for record in caplog.records]
     assert [sum(f'from 198.51.100.{last} ' in line for line in lines)
             for last in (1, 2)] == [2, 2]
@@ -58,5 +63,20 @@ def test_a_source_has_one_line_a_minute(
 def test_the_sources_that_are_remembered_are_limited() -> None:
     gate = access.Gate(['192.0.2.0/24'])
     for number in range(access.MAX_SOURCES + 100):
-        gate.log(str(number), 0.0, {})
-    assert len(gate._told) == access.MAX_SOURCES
+        gate.log_refused(str(number), 0.0, {})
+    assert len(gate._refused) == access.MAX_SOURCES
+
+
+def test_who_is_turned_away_has_one_line_a_minute_and_console(
+        caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    gate = access.Gate()
+    for second in range(0, 120, 10):
+        for node in ('a', 'b'):
+            gate.log_turned_away(
+                '198.51.100.1', 'no room', second, {'node': node})
+    assert [record.getMessage() for record in caplog.records] == [
+        'A viewer from 198.51.100.1 was turned away: no room. 0 more of '
+        'this source were not told.'] * 2 + [
+        'A viewer from 198.51.100.1 was turned away: no room. 5 more of '
+        'this source were not told.'] * 2

@@ -216,6 +216,22 @@ async def test_who_comes_later_sees_what_was_there_before() -> None:
     assert viewer.sent == b'boot\r\nlogin: \x1b[31mred'
 
 
+@pytest.mark.parametrize(('tail', 'shown'), [
+    (b'\x1bP\x9b6n', b'\x1bP6n'),
+    (b'\x1b]0;a\xc2\x9c\xc2\x9b6n', b'\x1b]0;a6n'),
+    (b'\x1b]\xc2\x05\x9b6n', b'\x1b]\xc26n'),
+    (b'\x1b_\x9a\x90', b'\x1b_'),
+    (b'\x1b[\x056', b'\x1b[6'), (b'\x9b6', b'\x9b6'),
+    (b'\xc2\x9b\x056', b'\xc2\x9b6'),
+    ('\x1b]0;ä│⛄'.encode(), '\x1b]0;ä│⛄'.encode())])
+@in_loop
+async def test_what_is_unfinished_asks_nothing_either(
+        tail: bytes, shown: bytes) -> None:
+    console = Console(scrollback=16384)
+    console.audience.deliver(b'boot\r\n' + tail)
+    assert console.attach().sent == b'boot\r\n' + shown
+
+
 @in_loop
 async def test_half_of_the_buffer_is_shown_at_most() -> None:
     console = Console(scrollback=16384)
@@ -465,6 +481,49 @@ async def test_who_does_not_read_is_idle_though_the_host_prints() -> None:
         await asyncio.sleep(1)
     console.attach()
     assert (hangs.ended, reads.ended) == (True, False)
+
+
+@in_loop
+async def test_who_is_forgotten_makes_room_though_nova_resets() -> None:
+    """Each tab that is opened parks the console."""
+    console = Console(max_clients=2, idle_timeout=100.0)
+    forgotten, types = console.attach(), console.attach()
+    for _ in range(7):
+        await asyncio.sleep(9)
+        type_at(types, b'x')
+        console.audience.pause()
+        await asyncio.sleep(0.5)
+        console.audience.resume()
+    assert not console.attach().ended
+    assert (forgotten.ended, types.ended) == (True, False)
+    assert forgotten.sent == notices.line(notices.MADE_ROOM)
+
+
+@in_loop
+async def test_time_for_which_nothing_can_pass_is_no_idle_time() -> None:
+    console = Console(max_clients=1, idle_timeout=10.0)
+    viewer = console.attach()
+    await asyncio.sleep(9)
+    console.audience.pause()
+    await asyncio.sleep(100)
+    console.audience.resume()
+    await asyncio.sleep(0.5)
+    assert not viewer.ended
+    assert console.attach().ended, 'it was not idle for a minute'
+    await asyncio.sleep(0.6)
+    assert viewer.ended
+
+
+@in_loop
+async def test_who_comes_again_and_again_does_not_fill_the_log(
+        caplog: pytest.LogCaptureFixture) -> None:
+    console = Console(max_clients=1, gate=access.Gate())
+    stays = console.attach()
+    for _ in range(119):
+        assert console.attach().ended
+        await asyncio.sleep(1)
+        type_at(stays, b'x')
+    assert caplog.text.count('turned away') == 2
 
 
 @in_loop

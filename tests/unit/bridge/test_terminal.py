@@ -15,6 +15,7 @@
 import itertools
 import re
 
+from hypothesis import example
 from hypothesis import given
 from hypothesis import strategies as st
 import pytest
@@ -106,6 +107,7 @@ def test_only_bytes_that_go_on_are_an_unfinished_character(
             assert error.reason != 'unexpected end of data'
 
 
+@example(b'\x1b[\x1b[6n', 1)
 @given(STREAMS, st.integers(0, 200))
 def test_a_cut_is_found_in_either_direction(
         data: bytes, position: int) -> None:
@@ -113,7 +115,8 @@ def test_a_cut_is_found_in_either_direction(
     cut = terminal.next_cut(data, position)
     assert position <= cut <= len(data)
     if cut > position:
-        assert terminal.last_cut(data[:cut]) == cut
+        # An ESC that follows may be what ends a sequence.
+        assert terminal.last_cut(data[:cut + 1]) >= cut
     line = terminal.next_line(data, position)
     if line is not None:
         assert position < line
