@@ -392,7 +392,8 @@ class Service:
         return console.status()
 
     async def _ping(self, args: control.Json) -> control.Json:
-        return {'consoles': len(self._consoles)}
+        return {'consoles': len(self._consoles),
+                'tasks': len(asyncio.all_tasks())}
 
     async def _heartbeat(self, args: control.Json) -> control.Json:
         """The conductor's ping."""

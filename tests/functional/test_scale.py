@@ -34,7 +34,7 @@ def test_200_consoles_stream_and_every_stream_is_exact() -> None:
         specs = [bridge_support.make_spec(bmc) for bmc in sim.bmcs]
         for status in bridge.open_all(specs):
             assert status['state'] == 'connected', status
-        assert bridge.request('ping') == {'consoles': CONSOLES}
+        assert bridge.request('ping')['consoles'] == CONSOLES
         attached = [viewers.Viewer(spec.url) for spec in specs]
         waiting.wait_until(
             lambda: all(status['viewers'] for status in bridge.consoles()),

@@ -12,16 +12,15 @@
 """A thousand consoles move when their conductor is killed."""
 
 import collections.abc
-import json
 import os
 import time
-import uuid
 
 import pytest
 
 from tests.support import cluster as real_cluster
 from tests.support import cluster_case
 from tests.support import ipmi_sim
+from tests.support import many_nodes
 from tests.support import ports
 from tests.support import waiting
 
@@ -50,34 +49,6 @@ def cluster() -> collections.abc.Iterator[Cluster]:
     options = {'console': {'port_range': f'{first.start}:{first.stop}'}}
     with Cluster(2, options) as one:
         yield one
-
-
-def enrol(cluster: Cluster, bmcs: list[ipmi_sim.Bmc]) -> list[str]:
-    """Copy one node for each BMC, in the database; all marked as on."""
-    model = cluster.api.create_node(bmcs[0])
-    columns = [row['Field'] for row in cluster.database.query(
-        'SHOW COLUMNS FROM nodes') if row['Field'] != 'id']
-    (row,) = cluster.database.query(
-        'SELECT * FROM nodes WHERE uuid=%s', model)
-    cluster.api.delete(model)
-    first = int(str(cluster.options['console']['port_range']).split(':')[0])
-    rows = []
-    for number, bmc in enumerate(bmcs):
-        info = json.loads(row['driver_info']) | {'ipmi_port': bmc.port}
-        row |= {
-            'uuid': str(uuid.uuid4()), 'console_enabled': 1,
-            'driver_info': json.dumps(info),
-            'driver_internal_info': json.dumps({
-                cluster_case.GENERATION: uuid.uuid4().hex,
-                'solconsole_port': first + number})}
-        rows.append([row[name] for name in columns])
-    names = ', '.join(f'`{name}`' for name in columns)
-    places = ', '.join(['%s'] * len(columns))
-    cluster.database.execute(
-        f'INSERT INTO nodes ({names}) VALUES '
-        + ', '.join([f'({places})'] * len(rows)),
-        *[value for values in rows for value in values])
-    return [str(values[columns.index('uuid')]) for values in rows]
 
 
 def connected(*conductors: Conductor) -> dict[str, int]:
@@ -125,7 +96,9 @@ def test_a_thousand_consoles_move(cluster: Cluster,
             f'{COUNT} consoles on {conductors}, each once', 3 * ALL_MOVED,
             0.5, seen=lambda: len(connected(*conductors)))
 
-    nodes = enrol(cluster, sim.bmcs)
+    nodes = many_nodes.add_marked(
+        cluster, many_nodes.model(cluster, sim.bmcs[0]), sim.bmcs,
+        int(str(cluster.options['console']['port_range']).split(':')[0]))
     note('enrolled')
     all_on(first, second)
     note(f'connected; {len(first.consoles())} on the first')
