@@ -30,6 +30,7 @@ import threading
 import typing
 
 from ironic_solconsole import control
+from ironic_solconsole.bridge import descriptors
 from ironic_solconsole.bridge import service as bridge_service
 from ironic_solconsole.bridge import watchdog
 from ironic_solconsole.bridge import wire
@@ -69,16 +70,6 @@ class ConductorLog(logging.Handler):
             self._dropped = 0
         else:
             self._dropped += 1
-
-
-def raise_descriptor_limit() -> None:
-    """Use as many file descriptors as the system allows this process.
-
-    A console takes two and each viewer one; the usual soft limit of 1024
-    is there for select(), which nothing here uses.
-    """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def run(control_fd: int, host: str,
@@ -136,7 +127,7 @@ def main(argv: typing.Sequence[str] | None = None) -> None:
     os.chdir('/')
     # A core file would hold the passwords of BMCs.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    raise_descriptor_limit()
+    descriptors.use_all()
     logging.basicConfig(stream=sys.stderr, level=logging.INFO)
     selector = watchdog.WatchedSelector()
     with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(

@@ -36,6 +36,7 @@ import typing
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
 from ironic_solconsole.bridge import backlog
+from ironic_solconsole.bridge import descriptors
 from ironic_solconsole.bridge import notices
 
 LOG = logging.getLogger(__name__)
@@ -343,7 +344,8 @@ class Listener:
         except OSError as error:
             raise exception.RequestRefused(
                 'cannot-listen', f'cannot listen on {host}: {error}'
-            ) from None
+                + ('; raise LimitNOFILE of the conductor'
+                   if descriptors.used_up(error) else '')) from None
         try:
             self._socket.setsockopt(
                 socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -38,6 +38,7 @@ from ironic_solconsole.bridge import access
 from ironic_solconsole.bridge import audience as bridge_audience
 from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import console as bridge_console
+from ironic_solconsole.bridge import descriptors
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as bridge_listener
 from ironic_solconsole.bridge import wire
@@ -150,6 +151,7 @@ class Service:
         self._server: asyncio.Server | None = None
         self._socket_path: pathlib.Path | None = None
         self._socket_inode = 0
+        self._short_of_files = False
         self._verbs: dict[str, _Verb] = {
             'configure': self._configure,
             'open': self._open,
@@ -288,7 +290,18 @@ class Service:
                 self._memory_changed, self._leases, admit,
                 self._leaving.get(spec.node))
             self._consoles[spec.node] = console
+            self._count_files()
         return console
+
+    def _count_files(self) -> None:
+        """Say once that the limit of open files is too low."""
+        if self._short_of_files:
+            return
+        text = descriptors.shortage(
+            len(self._consoles), descriptors.limit())
+        if text:
+            self._short_of_files = True
+            LOG.warning('%s', text)
 
     def _memory_changed(self, console: bridge_console.Console) -> None:
         self._tell(control.Event('memory', {

@@ -44,8 +44,8 @@ WARM = 2
 AT_ONCE = 4
 
 #: Growth in KiB, from there to the end, that counts as none: 262 bytes for
-#: each console, or 26 for each viewer. How many happen to log out at a time moves the
-#: plateau by about 1,000.
+#: each console, or 26 for each viewer. How many happen to log out at a time
+#: moves the plateau by about 1,000.
 FLAT = 2048
 
 

@@ -251,6 +251,18 @@ def test_a_low_soft_limit_of_open_files_does_not_matter(
     assert resource.getrlimit(resource.RLIMIT_NOFILE) == (soft, hard)
 
 
+def test_too_few_open_files_are_said_before_anybody_is_refused() -> None:
+    with (ipmi_sim.IpmiSim(3) as sim,
+          bridge_support.Bridge() as bridge):
+        # 64 are set aside: enough for one console, and four are used.
+        resource.prlimit(bridge.pid, resource.RLIMIT_NOFILE, (70, 70))
+        for count, bmc in enumerate(sim.bmcs):
+            assert len(bridge.logged('LimitNOFILE')) == (count > 1)
+            bridge.connect(bridge_support.make_spec(bmc))
+        (said,) = bridge.logged('LimitNOFILE')
+        assert 'may open 70 files, enough for 1 console' in said.message
+
+
 def test_used_up_descriptors_stop_new_viewers_alone(
         echo_bmc: ipmi_sim.Bmc) -> None:
     with bridge_support.Bridge(max_clients=256) as bridge:
