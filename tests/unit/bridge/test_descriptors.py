@@ -19,15 +19,13 @@ import pytest
 from ironic_solconsole.bridge import descriptors
 
 
-@pytest.mark.parametrize('consoles, limit', [
-    (0, 0), (1, 70), (240, 1024), (1008, 4096)])
+@pytest.mark.parametrize(('consoles', 'limit'), [
+    (0, 64), (1, 70), (240, 1024), (1008, 4096)])
 def test_enough(consoles: int, limit: int) -> None:
-    if not consoles:
-        limit = descriptors.RESERVE
     assert descriptors.shortage(consoles, limit) == ''
 
 
-@pytest.mark.parametrize('consoles, limit, room', [
+@pytest.mark.parametrize(('consoles', 'limit', 'room'), [
     (1, 60, 0), (2, 70, 1), (241, 1024, 240), (1009, 4096, 1008)])
 def test_too_few(consoles: int, limit: int, room: int) -> None:
     text = descriptors.shortage(consoles, limit)
