@@ -46,6 +46,29 @@ def parse_port_ranges(text: str) -> list[range]:
     return ranges
 
 
+def configured_ranges(solconsole: str | None,
+                      console: object) -> list[range]:
+    """The port ranges in force.
+
+    :param solconsole: [solconsole]port_range, or None.
+    :param console: [console]port_range: a list of range objects, text in
+        older releases of Ironic, or None.
+    :raises: PortError if there is no port in them.
+    """
+    if solconsole:
+        return parse_port_ranges(solconsole)
+    if not console:
+        return [DEFAULT_PORT_RANGE]
+    if isinstance(console, str):
+        return parse_port_ranges(console)
+    assert isinstance(console, (list, tuple))
+    ranges = [range(max(1, part.start), part.stop) for part in console]
+    if not any(ranges):
+        raise exception.PortError(
+            '[console]port_range has no port in it; END itself is not used')
+    return ranges
+
+
 class PortRanges(types.String):
     """oslo.config type of port_range; the value stays text."""
 

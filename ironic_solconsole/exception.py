@@ -16,6 +16,7 @@
 
     SolConsoleError
     +-- SpecError               a value in a ConsoleSpec is not usable
+    +-- DriverInfoError         driver_info of a node does not make a console
     +-- ControlError            the wire between conductor, bridge and CLI
     |   +-- MessageError        a line is malformed, too long or of another
     |   |                       version
@@ -109,6 +110,18 @@ class SpecError(SolConsoleError):
         super().__init__(f'{field}: {problem}')
         self.field = field
         self.problem = problem
+
+
+class DriverInfoError(SolConsoleError):
+    """The driver_info of a node is not usable for a console.
+
+    :param complaints: all of them, each with its field; never a secret.
+    :param missing: whether nothing but missing fields is wrong.
+    """
+
+    def __init__(self, complaints: str, *, missing: bool) -> None:
+        super().__init__(f'driver_info: {complaints}')
+        self.missing = missing
 
 
 class ControlError(SolConsoleError):

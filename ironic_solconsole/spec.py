@@ -204,6 +204,18 @@ class ConsoleSpec:
         """What Ironic reports as the console's URL."""
         return f'tcp://{join_host_port(self.tcp_host, self.tcp_port)}'
 
+    def target(self) -> dict[str, typing.Any]:
+        """The BMC and the account, as ``sol.session.Target`` has them.
+
+        Holds the password.
+        """
+        return {
+            'address': self.address, 'port': self.port,
+            'username': self.username.encode(),
+            'password': self.password.encode(),
+            'kg': bytes.fromhex(self.kg) or None,
+            'privilege': PRIVILEGES[self.privilege], 'suites': self.suites}
+
     def to_json(self) -> dict[str, typing.Any]:
         """A plain dict that ``json`` can write. Contains the password."""
         return dataclasses.asdict(self)

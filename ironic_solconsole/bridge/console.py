@@ -66,12 +66,7 @@ class Limits(typing.NamedTuple):
 
 def target_of(spec: console_spec.ConsoleSpec) -> sol_session.Target:
     """The part of a spec that the link needs."""
-    return sol_session.Target(
-        address=spec.address, port=spec.port,
-        username=spec.username.encode(), password=spec.password.encode(),
-        kg=bytes.fromhex(spec.kg) or None,
-        privilege=console_spec.PRIVILEGES[spec.privilege],
-        suites=spec.suites)
+    return sol_session.Target(**spec.target())
 
 
 def workarounds_of(

@@ -43,6 +43,7 @@ from oslo_log import log
 from ironic_solconsole import conf
 from ironic_solconsole import control
 from ironic_solconsole import coordination
+from ironic_solconsole import driver_info
 from ironic_solconsole import exception
 from ironic_solconsole.driver import bounded
 from ironic_solconsole.driver import bridge_log
@@ -130,7 +131,7 @@ class SolConsole(base.ConsoleInterface):
 
     def get_properties(self) -> dict[str, str]:
         """Fields of driver_info, with what they mean."""
-        return dict(node_info.PROPERTIES)
+        return dict(driver_info.PROPERTIES)
 
     @METRICS.timer('SolConsole.validate')
     def validate(self, task: typing.Any) -> None:
@@ -350,7 +351,7 @@ class SolConsole(base.ConsoleInterface):
         raise ironic_exception.ConsoleError(
             f'no serial console: {bridge_log.printable(problem)}')
 
-    def _open_settled(self, task: typing.Any, info: node_info.ConsoleInfo,
+    def _open_settled(self, task: typing.Any, info: driver_info.ConsoleInfo,
                       began: float) -> tuple[control.Json, float]:
         """Open a console and wait for the link's first verdict.
 

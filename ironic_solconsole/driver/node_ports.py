@@ -55,7 +55,7 @@ def ranges() -> list[range]:
     :raises: InvalidParameterValue if the options give no port.
     """
     try:
-        return ports.configured_ranges(
+        return conf.configured_ranges(
             CONF[conf.GROUP].port_range, CONF.console.port_range)
     except exception.PortError as error:
         raise ironic_exception.InvalidParameterValue(

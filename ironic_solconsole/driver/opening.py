@@ -22,6 +22,7 @@ import uuid
 from ironic.conf import CONF
 
 from ironic_solconsole import conf
+from ironic_solconsole import driver_info
 from ironic_solconsole import spec
 from ironic_solconsole.driver import bridges
 from ironic_solconsole.driver import memories as node_memories
@@ -44,7 +45,7 @@ def unmark(node: typing.Any, memories: node_memories.Memories) -> None:
     memories.forget(node.uuid)
 
 
-def make_spec(node: typing.Any, info: node_info.ConsoleInfo,
+def make_spec(node: typing.Any, info: driver_info.ConsoleInfo,
               port: int) -> spec.ConsoleSpec:
     """The spec of a marked node.
 

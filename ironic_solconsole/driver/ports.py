@@ -28,7 +28,6 @@ import hashlib
 import math
 import typing
 
-from ironic_solconsole import conf
 from ironic_solconsole import exception
 from ironic_solconsole import spec
 from ironic_solconsole.driver import node_info
@@ -125,29 +124,6 @@ def _resting(port: int, rest: Resting) -> str:
     return (f'TCP port {port} served the console of node {rest.node} a '
             f'short while ago; another node can have it in '
             f'{rest.seconds:.0f} s ([solconsole]port_quarantine)')
-
-
-def configured_ranges(solconsole: str | None,
-                      console: object) -> list[range]:
-    """The port ranges in force.
-
-    :param solconsole: [solconsole]port_range, or None.
-    :param console: [console]port_range: a list of range objects, text in
-        older releases of Ironic, or None.
-    :raises: PortError if there is no port in them.
-    """
-    if solconsole:
-        return conf.parse_port_ranges(solconsole)
-    if not console:
-        return [conf.DEFAULT_PORT_RANGE]
-    if isinstance(console, str):
-        return conf.parse_port_ranges(console)
-    assert isinstance(console, (list, tuple))
-    ranges = [range(max(1, part.start), part.stop) for part in console]
-    if not any(ranges):
-        raise exception.PortError(
-            '[console]port_range has no port in it; END itself is not used')
-    return ranges
 
 
 def recorded(nodes: Iterable[typing.Any],

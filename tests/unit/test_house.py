@@ -37,6 +37,7 @@ COORDINATION = ('tooz', 'redis', 'etcd3gw', 'kazoo')
 CONFIGURATION = ('oslo_config', 'oslo_log', 'oslo_concurrency', 'oslo_utils',
                  'cliff', 'stevedore', 'eventlet')
 IRONIC = ('ironic', 'ironic_lib')
+DRIVER_INFO = f'{NAME}.driver_info'
 SHARED = (f'{NAME}.control', f'{NAME}.coordination', f'{NAME}.spec',
           f'{NAME}.exception')
 
@@ -111,8 +112,10 @@ def test_sol_imports_nothing_of_ours_but_exception() -> None:
 
 @pytest.mark.parametrize(('part', 'allowed'), [
     ('bridge', (f'{NAME}.bridge', f'{NAME}.sol', *SHARED)),
-    ('cli', (f'{NAME}.cli', f'{NAME}.conf', *SHARED)),
-    ('driver', (f'{NAME}.driver', f'{NAME}.conf', *SHARED)),
+    ('cli', (f'{NAME}.cli', f'{NAME}.conf', DRIVER_INFO, f'{NAME}.sol',
+             *SHARED)),
+    ('driver', (f'{NAME}.driver', f'{NAME}.conf', DRIVER_INFO, *SHARED)),
+    ('driver_info.py', (f'{NAME}.spec', f'{NAME}.exception')),
     ('control.py', (f'{NAME}.exception',)),
     ('coordination.py', (f'{NAME}.exception',)),
     ('spec.py', (f'{NAME}.exception',)),
@@ -127,9 +130,18 @@ def test_imports_run_downwards(part: str, allowed: tuple[str, ...]) -> None:
         f'{part} imports only {", ".join(allowed) or "nothing"} of ours')
 
 
+def test_of_the_command_line_only_the_check_of_a_bmc_uses_sol() -> None:
+    check_none(
+        (item for item in imports(sources('cli'))
+         if item.is_of(f'{NAME}.sol')
+         and item.path != PACKAGE / 'cli' / 'checks' / 'bmc.py'),
+        'all else on the command line asks bridges')
+
+
 def test_shared_files_need_only_the_standard_library() -> None:
     paths = [PACKAGE / f'{name}.py'
-             for name in ('exception', 'spec', 'control', 'coordination')]
+             for name in ('exception', 'spec', 'control', 'coordination',
+                          'driver_info')]
     check_none(
         (item for item in imports(paths) if not item.is_of(NAME)
          and item.module.partition('.')[0] not in sys.stdlib_module_names),

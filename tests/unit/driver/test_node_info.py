@@ -19,13 +19,14 @@ from hypothesis import strategies as st
 from ironic.common import exception as ironic_exception
 import pytest
 
+from ironic_solconsole import driver_info
 from ironic_solconsole.driver import node_info
 from tests.unit.driver import fakes
 
 SECRET = 'hunter2-hunter2-hunter2'
 
 
-def parse(**changes: typing.Any) -> node_info.ConsoleInfo:
+def parse(**changes: typing.Any) -> driver_info.ConsoleInfo:
     info = {**fakes.IPMI, **changes}
     return node_info.parse(fakes.Node({
         key: value for key, value in info.items() if value is not ...}))
@@ -246,7 +247,7 @@ JSON = st.recursive(
 
 
 @given(st.dictionaries(
-    st.sampled_from([*node_info.PROPERTIES, 'redfish_address',
+    st.sampled_from([*driver_info.PROPERTIES, 'redfish_address',
                      'redfish_username', 'redfish_password']), JSON))
 def test_whatever_json_a_deployer_writes_is_answered(
         driver_info: dict[str, typing.Any]) -> None:

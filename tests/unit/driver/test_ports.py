@@ -152,7 +152,7 @@ def test_a_remembered_port_stays_when_the_range_changes() -> None:
 ])
 def test_the_range_in_force(own: str | None, console: object,
                             expected: list[range]) -> None:
-    assert ports.configured_ranges(own, console) == expected
+    assert conf.configured_ranges(own, console) == expected
 
 
 @pytest.mark.parametrize(('own', 'console'), [
@@ -160,7 +160,7 @@ def test_the_range_in_force(own: str | None, console: object,
 def test_a_range_without_ports_is_refused(own: str | None,
                                           console: object) -> None:
     with pytest.raises(exception.PortError, match='port_range'):
-        ports.configured_ranges(own, console)
+        conf.configured_ranges(own, console)
 
 
 def test_every_recorded_port_counts() -> None:
