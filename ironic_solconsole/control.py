@@ -41,6 +41,9 @@ MAX_LINE = 4 * 1024 * 1024
 #: Longest request that a command line may send, in bytes.
 MAX_CLIENT_LINE = 64 * 1024
 
+#: Pieces that a line is kept in: who sends it byte by byte costs no more.
+_MAX_CHUNKS = 256
+
 Json = dict[str, typing.Any]
 
 
@@ -179,6 +182,8 @@ class LineReader:
                 raise exception.MessageError(self._too_long())
         if rest:
             self._chunks.append(rest)
+            if len(self._chunks) > _MAX_CHUNKS:
+                self._chunks = [b''.join(self._chunks)]
             self._size += len(rest)
             if self._size >= self._limit:
                 raise exception.MessageError(self._too_long())

@@ -12,15 +12,13 @@
 
 """Which addresses may connect to a console's TCP port."""
 
-import collections
 import collections.abc
 import ipaddress
 import logging
 
-LOG = logging.getLogger(__name__)
+from ironic_solconsole.bridge import quiet
 
-QUIET = 60.0            # seconds between two log lines about one source
-MAX_SOURCES = 1024      # remembered; the one told longest ago is forgotten
+LOG = logging.getLogger(__name__)
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -32,39 +30,6 @@ def _plain(network: _Network) -> _Network:
     if mapped is None or network.prefixlen < 96:
         return network
     return ipaddress.IPv4Network((mapped, network.prefixlen - 96))
-
-
-class Quiet:
-    """Says which log lines are due: one a minute about each subject.
-
-    It remembers MAX_SOURCES subjects; the one told longest ago is forgotten
-    first.
-    """
-
-    def __init__(self) -> None:
-        # By subject: when it was told, and what was not told since.
-        self._told: collections.OrderedDict[
-            str, tuple[float, int]] = collections.OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._told)
-
-    def due(self, subject: str, now: float) -> int | None:
-        """Whether to log something about a subject now.
-
-        :param now: seconds.
-        :returns: how often it was not logged since the last time; None if
-            it is not to be logged this time.
-        """
-        at, untold = self._told.get(subject, (None, 0))
-        if at is not None and now - at < QUIET:
-            self._told[subject] = (at, untold + 1)
-            return None
-        self._told[subject] = (now, 0)
-        self._told.move_to_end(subject)
-        if len(self._told) > MAX_SOURCES:
-            self._told.popitem(last=False)
-        return untold
 
 
 class Gate:
@@ -80,8 +45,8 @@ class Gate:
     def __init__(self, networks: collections.abc.Iterable[str] = ()) -> None:
         self._networks: list[_Network] = [
             _plain(ipaddress.ip_network(network)) for network in networks]
-        self._refused = Quiet()
-        self._turned_away = Quiet()
+        self._refused = quiet.Quiet()
+        self._turned_away = quiet.Quiet()
 
     def admits(self, address: str) -> bool:
         """Whether an address may connect."""
@@ -103,7 +68,7 @@ class Gate:
         :param now: seconds.
         :param extra: for the log record.
         """
-        untold = self._refused.due(address, now)
+        untold = self._refused.note(address, now)
         if untold is not None:
             LOG.warning('A connection from %s was refused: it is not in '
                         '[solconsole]allowed_clients. %d more of this source '
@@ -119,7 +84,7 @@ class Gate:
         :param extra: for the log record.
         """
         subject = f'{extra.get("node", "")} {address}'
-        untold = self._turned_away.due(subject, now)
+        untold = self._turned_away.note(subject, now)
         if untold is not None:
             LOG.warning('A viewer from %s was turned away: %s. %d more of '
                         'this source were not told.', address, why, untold,

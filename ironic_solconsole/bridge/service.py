@@ -41,6 +41,7 @@ from ironic_solconsole.bridge import console as bridge_console
 from ironic_solconsole.bridge import descriptors
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as bridge_listener
+from ironic_solconsole.bridge import quiet
 from ironic_solconsole.bridge import wire
 from ironic_solconsole.sol import link as sol_link
 
@@ -148,6 +149,8 @@ class Service:
         self._limits: bridge_console.Limits | None = None
         self._login_slots = asyncio.Semaphore(1)
         self._clients: list[wire.Connection] = []
+        self._refusals = quiet.Quiet()
+        self._listing = asyncio.Lock()
         self._server: asyncio.Server | None = None
         self._socket_path: pathlib.Path | None = None
         self._socket_inode = 0
@@ -362,9 +365,13 @@ class Service:
         task.add_done_callback(self._tasks.discard)
 
     async def _list(self, args: control.Json) -> control.Json:
-        return {'consoles': [
-            console.status() for console in (
-                *self._consoles.values(), *self._parked.values())]}
+        # One at each turn of the loop, however many ask: with a thousand
+        # consoles it takes some milliseconds.
+        async with self._listing:
+            await asyncio.sleep(0)
+            return {'consoles': [
+                console.status() for console in (
+                    *self._consoles.values(), *self._parked.values())]}
 
     def _find(self, args: control.Json,
               parked: bool = False) -> bridge_console.Console:
@@ -448,10 +455,9 @@ class Service:
                 '[solconsole]run_dir and who owns it') from None
 
     def _client(self) -> wire.Connection:
-        return wire.Connection(
+        return wire.ClientConnection(
             self.answer_client, on_made=self._client_came,
-            on_lost=self._client_left,
-            line_limit=control.MAX_CLIENT_LINE, max_requests=4)
+            on_lost=self._client_left)
 
     def _client_came(self, client: wire.Connection) -> bool:
         assert client.transport is not None
@@ -459,16 +465,24 @@ class Service:
         pid, uid, _ = struct.unpack('3i', peer.getsockopt(
             socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))
         if uid not in (0, os.geteuid()):
-            LOG.warning('Process %d of user %d was refused at the control '
-                        'socket: it is for root and user %d.', pid, uid,
-                        os.geteuid())
+            self._log_refusal(pid, uid)
             return False
         self._clients.append(client)
         if len(self._clients) > MAX_CLIENTS:
             idle = min(self._clients, key=lambda c: c.last_heard)
             self._clients.remove(idle)
-            idle.close()
+            # One that does not read what was sent to it never closes.
+            idle.abort()
         return True
+
+    def _log_refusal(self, pid: int, uid: int) -> None:
+        untold = self._refusals.note(
+            str(uid), asyncio.get_running_loop().time())
+        if untold is not None:
+            LOG.warning('Process %d of user %d was refused at the control '
+                        'socket: it is for root and user %d. %d more of '
+                        'this user were not told.', pid, uid, os.geteuid(),
+                        untold)
 
     def _client_left(self, client: wire.Connection) -> None:
         with contextlib.suppress(ValueError):

@@ -34,6 +34,9 @@ LOG = logging.getLogger(__name__)
 Answer = collections.abc.Callable[
     [control.Request], collections.abc.Awaitable[control.Json]]
 
+#: Seconds for which a command line may leave its answers unread.
+STALL_TIMEOUT = 10.0
+
 _MAX_EVENT_BACKLOG = 256 * 1024     # bytes of events not yet read
 
 
@@ -168,3 +171,65 @@ class Connection(asyncio.Protocol):
         self._backlog.clear()
         if self.transport is not None:
             self.transport.close()
+
+    def abort(self) -> None:
+        """End the connection at once; what was not sent is dropped."""
+        self._backlog.clear()
+        if self.transport is not None:
+            self.transport.abort()
+
+
+class ClientConnection(Connection):
+    """A command line: it may stop sending before it reads, and must read.
+
+    It is answered in the order of its requests, one after another, so that
+    no more than one answer waits for it; and it is left when it has not
+    read that for :data:`STALL_TIMEOUT`.
+    """
+
+    def __init__(self, answer: Answer, *,
+                 on_made: collections.abc.Callable[[Connection], bool],
+                 on_lost: collections.abc.Callable[[Connection], None],
+                 **more: typing.Any) -> None:
+        super().__init__(
+            answer, on_made=on_made, on_lost=on_lost,
+            line_limit=control.MAX_CLIENT_LINE, max_requests=1, **more)
+        self._stalled: asyncio.TimerHandle | None = None
+        self._said_all = False
+
+    def eof_received(self) -> bool:
+        """It sends no more; True while it is to get answers still."""
+        self._said_all = True
+        return bool(self._requests or self._backlog)
+
+    def _served(self, task: asyncio.Task[None]) -> None:
+        super()._served(task)
+        if self._said_all and not self._requests and not self._backlog:
+            self.close()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        self._unwatch()
+        super().resume_writing()
+
+    def close(self) -> None:
+        super().close()
+        if self.transport is not None:
+            self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._unwatch()
+        super().connection_lost(exc)
+
+    def _watch(self) -> None:
+        if self._stalled is None:
+            self._stalled = asyncio.get_running_loop().call_later(
+                STALL_TIMEOUT, self.abort)
+
+    def _unwatch(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None

@@ -127,3 +127,12 @@ def test_a_long_line_is_refused_before_it_is_complete(stream):
 
 def test_the_longest_line_is_taken():
     assert control.LineReader(limit=64).feed(b'x' * 63 + b'\n') == [b'x' * 63]
+
+
+def test_a_line_that_comes_byte_by_byte_is_kept_in_few_pieces() -> None:
+    reader = control.LineReader(1 << 16)
+    text = bytes(range(11, 256)) * 100
+    for at in range(0, len(text), 2):
+        assert reader.feed(text[at:at + 2]) == []
+    assert len(reader._chunks) <= 257
+    assert reader.feed(b'\n') == [text]

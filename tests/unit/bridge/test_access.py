@@ -60,13 +60,6 @@ def test_a_source_has_one_line_a_minute(
     assert ' 5 more of this source' in lines[-1]
 
 
-def test_the_sources_that_are_remembered_are_limited() -> None:
-    gate = access.Gate(['192.0.2.0/24'])
-    for number in range(access.MAX_SOURCES + 100):
-        gate.log_refused(str(number), 0.0, {})
-    assert len(gate._refused) == access.MAX_SOURCES
-
-
 def test_who_is_turned_away_has_one_line_a_minute_and_console(
         caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)

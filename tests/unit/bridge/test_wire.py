@@ -25,7 +25,8 @@ from ironic_solconsole.bridge import wire
 class Served:
     """A Connection on one end of a socketpair, and the other end."""
 
-    def __init__(self, **changes):
+    def __init__(self, kind=wire.Connection, **changes):
+        self.kind = kind
         self.under_way = 0
         self.most_under_way = 0
         self.answered = 0
@@ -33,15 +34,17 @@ class Served:
         self.gate.set()
         self.lost = asyncio.Event()
         self._changes = {
-            'line_limit': 4096, 'max_requests': 4,
             'on_made': lambda connection: True,
             'on_lost': lambda connection: self.lost.set()} | changes
+        if kind is wire.Connection:
+            self._changes = {'line_limit': 4096, 'max_requests': 4,
+                             **self._changes}
 
     async def __aenter__(self):
         ours, theirs = socket.socketpair()
         loop = asyncio.get_running_loop()
         _, self.connection = await loop.create_unix_connection(
-            lambda: wire.Connection(self.answer, **self._changes), sock=ours)
+            lambda: self.kind(self.answer, **self._changes), sock=ours)
         self.reader, self.writer = await asyncio.open_unix_connection(
             sock=theirs, limit=1 << 24)
         return self
@@ -178,4 +181,95 @@ def test_requests_of_a_peer_that_is_gone_are_cancelled():
                 await served.lost.wait()
                 while served.under_way:
                     await asyncio.sleep(0.01)
+    run(body)
+
+
+def test_a_command_line_that_says_no_more_is_answered_and_then_left():
+    async def body():
+        async with Served(wire.ClientConnection) as served:
+            served.gate.clear()
+            served.writer.write(line(1, 'ping') + line(2, 'ping'))
+            served.writer.write_eof()
+            async with asyncio.timeout(10):
+                while not served.under_way:
+                    await asyncio.sleep(0.01)
+                served.gate.set()
+                ids = [json.loads(await served.reader.readline())['id']
+                       for _ in range(2)]
+                assert ids == [1, 2]
+                assert await served.reader.read() == b''
+                await served.lost.wait()
+    run(body)
+
+
+def test_a_command_line_that_leaves_in_the_middle_of_a_line_is_left():
+    async def body():
+        async with Served(wire.ClientConnection) as served:
+            served.writer.write(b'{"v":1,')
+            served.writer.write_eof()
+            async with asyncio.timeout(10):
+                assert await served.reader.read() == b''
+                await served.lost.wait()
+    run(body)
+
+
+def test_one_answer_at_most_waits_for_a_command_line():
+    async def body():
+        async with Served(wire.ClientConnection) as served:
+            served.writer.write(b''.join(
+                line(n, 'ping') for n in range(50)))
+            async with asyncio.timeout(10):
+                ids = [json.loads(await served.reader.readline())['id']
+                       for _ in range(50)]
+            assert ids == list(range(50))
+            assert served.most_under_way == 1
+    run(body)
+
+
+def test_a_command_line_that_does_not_read_is_left_in_the_end(monkeypatch):
+    monkeypatch.setattr(wire, 'STALL_TIMEOUT', 0.2)
+
+    async def body():
+        async with Served(wire.ClientConnection) as served:
+            served.reader._transport.pause_reading()
+            served.writer.write(b''.join(
+                line(n, 'ping') for n in range(2000)))
+            async with asyncio.timeout(10):
+                await served.lost.wait()
+            assert served.answered < 2000
+    run(body)
+
+
+def test_what_is_said_at_the_end_holds_nobody_who_does_not_read(monkeypatch):
+    monkeypatch.setattr(wire, 'STALL_TIMEOUT', 0.2)
+
+    async def body():
+        async with Served(wire.ClientConnection) as served:
+            served.reader._transport.pause_reading()
+            # less than stops the reading, more than the kernel takes
+            while not served.connection.transport.get_write_buffer_size():
+                served.connection.send_event(
+                    control.Event('log', {'message': 'x' * 30000}))
+            served.writer.write(b'garbage\n')
+            async with asyncio.timeout(10):
+                await served.lost.wait()
+    run(body)
+
+
+def test_a_command_line_that_reads_slowly_is_not_left(monkeypatch):
+    monkeypatch.setattr(wire, 'STALL_TIMEOUT', 2.0)
+
+    async def body():
+        async with Served(wire.ClientConnection) as served:
+            served.reader._transport.pause_reading()
+            served.writer.write(b''.join(
+                line(n, 'ping') for n in range(500)))
+            async with asyncio.timeout(30):
+                while not served.connection._congested:
+                    await asyncio.sleep(0.01)
+                served.reader._transport.resume_reading()
+                ids = [json.loads(await served.reader.readline())['id']
+                       for _ in range(500)]
+            assert ids == list(range(500))
+            assert served.connection._stalled is None
     run(body)
