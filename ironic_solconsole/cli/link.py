@@ -21,6 +21,7 @@ import sys
 
 from ironic_solconsole import control
 from ironic_solconsole.cli import command
+from ironic_solconsole.cli import patterns
 from ironic_solconsole.cli import show
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
@@ -100,7 +101,7 @@ class Steal(show.Show):
             raise command.CommandError(
                 'This would take the console from whoever has it; say '
                 '--yes, as there is nobody to ask.')
-        for answer in self.ask('show', {'node': show.canonical(
+        for answer in self.ask('show', {'node': patterns.canonical(
                 parsed_args.node)}):
             detail = (answer.result or {}).get('detail')
             if detail:

@@ -10,7 +10,7 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``ironic-solconsole list``"""
+"""``ironic-solconsole list [NODE...]``"""
 
 import argparse
 
@@ -19,10 +19,21 @@ from cliff import lister
 from ironic_solconsole import control
 from ironic_solconsole import exception
 from ironic_solconsole.cli import command
+from ironic_solconsole.cli import patterns
 
 
 class List(command.BridgeCommand, lister.Lister):
-    """List the consoles that the conductors of this host have open."""
+    """List the consoles that the conductors of this host have open.
+
+    Without NODE all of them.
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            'nodes', metavar='NODE', nargs='*',
+            help="UUID or name of a node, or a pattern such as 'rack7-*'")
+        return parser
 
     def take_action(self, parsed_args: argparse.Namespace
                     ) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
@@ -37,6 +48,13 @@ class List(command.BridgeCommand, lister.Lister):
                                               'consoles')
             else:
                 consoles.extend(rows)
+        consoles, unmatched = patterns.select(parsed_args.nodes, consoles)
+        for pattern in unmatched:
+            # Where a bridge did not answer, it may have that one.
+            self.exit_code = self.exit_code or command.EXIT_ERROR
+            command.LOG.error(
+                'No conductor of this host has a console of node %s open.',
+                command.printable(pattern))
         consoles.sort(key=lambda status: (
             str(status.get('name') or status.get('node')),
             str(status.get('node'))))

@@ -13,13 +13,13 @@
 """``ironic-solconsole show NODE``"""
 
 import argparse
-import uuid
 
 from cliff import show
 
 from ironic_solconsole import control
 from ironic_solconsole.cli import bridges
 from ironic_solconsole.cli import command
+from ironic_solconsole.cli import patterns
 
 #: After those of ``list``; what a newer bridge tells beyond them follows.
 DETAILS = ('detail', 'lock', 'holder', 'next_try', 'settled', 'session',
@@ -47,7 +47,7 @@ class Show(command.BridgeCommand, show.ShowOne):
                     ) -> tuple[tuple[str, ...], tuple[object, ...]]:
         found: list[bridges.Answer] = []
         for answer in self.ask(self.VERB, {
-                'node': canonical(parsed_args.node),
+                'node': patterns.canonical(parsed_args.node),
                 **self.arguments(parsed_args)}):
             if answer.error is None:
                 found.append(answer)
@@ -79,14 +79,6 @@ class Show(command.BridgeCommand, show.ShowOne):
                 self.exit_code)
         raise command.CommandError(
             f'No conductor of this host has a console of node {name} open.')
-
-
-def canonical(node: str) -> str:
-    """UUIDs are known in one form."""
-    try:
-        return str(uuid.UUID(node))
-    except ValueError:
-        return node
 
 
 def _idleness(answer: bridges.Answer) -> int:

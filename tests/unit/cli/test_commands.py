@@ -313,3 +313,47 @@ def test_nothing_from_the_wire_reaches_the_terminal_unescaped(
 def test_printable_escapes_what_a_terminal_would_obey(
         value: object, shown: object) -> None:
     assert command.printable(value) == shown
+
+
+@pytest.mark.parametrize(('words', 'names'), [
+    ([], ['node-1', 'node-2']),
+    (['node-2'], ['node-2']),
+    (['node-2', 'node-1', 'node-2'], ['node-1', 'node-2']),
+    ([SECOND['node'].replace('-', '').upper()], ['node-2']),
+    (['node-*'], ['node-1', 'node-2']),
+    (['node-[2-9]', '1111*'], ['node-1', 'node-2']),
+    (['*-2222????????'], ['node-2'])])
+def test_list_takes_names_uuids_and_patterns(
+        run: conftest.Run, run_dir: pathlib.Path, words: list[str],
+        names: list[str]) -> None:
+    with serve(run_dir, 'aa/0.sock', SECOND), serve(
+            run_dir, 'bb/0.sock', FIRST):
+        output = run('list', *words, '-f', 'value', '-c', 'name')
+    assert (output.code, output.stdout.split(), output.stderr) == (
+        0, names, '')
+
+
+def test_what_matches_nothing_is_named_and_the_rest_is_printed(
+        run: conftest.Run, run_dir: pathlib.Path) -> None:
+    with serve(run_dir, 'aa/0.sock', FIRST, SECOND):
+        output = run('list', 'NODE-1', 'node-2', 'x\x1b*', 'NODE-1', '-f',
+                     'value', '-c', 'name')
+    assert (output.code, output.stdout) == (1, 'node-2\n')
+    assert output.stderr == (
+        'No conductor of this host has a console of node NODE-1 open.\n'
+        'No conductor of this host has a console of node x\\x1b* open.\n')
+
+
+def test_what_a_silent_bridge_may_have_is_not_said_to_be_missing_alone(
+        run: conftest.Run, run_dir: pathlib.Path) -> None:
+    with serve(run_dir, 'aa/0.sock', FIRST), fake_bridge.FakeBridge(
+            run_dir / 'bb/0.sock', None):
+        output = run('--timeout', 0.5, 'list', 'node-2')
+    assert output.code == command.EXIT_INCOMPLETE
+
+
+def test_an_older_bridge_that_tells_no_name_is_matched_by_uuid(
+        run: conftest.Run, run_dir: pathlib.Path) -> None:
+    with serve(run_dir, 'aa/0.sock', {'node': FIRST['node'], 'name': None}):
+        output = run('list', '1111*', 'None', '-f', 'value', '-c', 'node')
+    assert (output.code, output.stdout) == (1, f'{FIRST["node"]}\n')
