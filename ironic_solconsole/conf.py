@@ -80,7 +80,8 @@ class PortRanges(types.String):
         try:
             parse_port_ranges(text)
         except exception.PortError as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(
+                str(error).removeprefix('port_range: ')) from None
         return text
 
 
@@ -118,8 +119,8 @@ OPTIONS = [
              'API keeps its viewers and its session with the BMC, while no '
              'byte passes. Nova disables and enables the console each time '
              'that somebody opens it; enabled again within this time, it '
-             'goes on where it was, and nobody is disconnected. 0 closes '
-             'it at once.'),
+             'goes on where it was, and nobody is disconnected. Raise it '
+             'where Nova is slow to enable it again; 0 closes it at once.'),
     cfg.StrOpt(
         'connection', default='persistent',
         choices=[('persistent', 'always'),
@@ -132,7 +133,8 @@ OPTIONS = [
     cfg.FloatOpt(
         'linger', default=60.0, min=0.0, max=86400.0,
         help='Seconds for which a console on demand keeps its session with '
-             'the BMC after its last viewer has left.'),
+             'the BMC after its last viewer has left. Lower it where '
+             'sessions are scarce; raise it where logins are slow.'),
     cfg.Opt(
         'port_range', type=PortRanges(), sample_default='10000:20000',
         help='TCP ports for consoles, as START:END or several of them '
@@ -158,25 +160,29 @@ OPTIONS = [
         'max_clients', default=8, min=1, max=256,
         help='TCP connections that one console accepts at a time. One more '
              'takes the place of the one that was idle longest, if that '
-             'was more than 60 seconds; else it is told so and closed.'),
+             'was more than 60 seconds; else it is told so and closed. '
+             'Raise it where more people watch one console.'),
     cfg.IntOpt(
         'max_clients_per_address', default=0, min=0, max=256,
         help='TCP connections that one console accepts from one address at '
-             'a time; 0 is any number. All that comes through one '
-             'nova-serialproxy has the address of that.'),
+             'a time; 0 is any number. Set it where tenants connect '
+             'directly; all that comes through one nova-serialproxy has '
+             'the address of that.'),
     cfg.StrOpt(
         'client_mode', default='shared',
         choices=[('shared', 'whoever is at the console may type'),
                  ('exclusive', 'only who came first may, until it leaves')],
         help='Who may type. What the others type in exclusive mode is '
-             'dropped, and they are told.'),
+             'dropped, and they are told. Choose it where two people must '
+             'not type into one shell.'),
     cfg.IntOpt(
         'client_buffer', default=256 * 1024, min=4096,
         max=64 * 1024 * 1024,
         help='Bytes of output held for one TCP connection that does not '
              'read. What does not fit is lost for that connection alone, '
              'and a line in its output says how many bytes. The connection '
-             'itself takes up to 16 KiB more.'),
+             'itself takes up to 16 KiB more. Raise it where viewers are '
+             'on slow lines; lower it where memory is short.'),
     cfg.IntOpt(
         'scrollback', default=16 * 1024, min=0, max=1024 * 1024,
         help='Bytes of output that are kept for each console and shown to '
@@ -188,8 +194,9 @@ OPTIONS = [
     cfg.BoolOpt(
         'notices', default=True,
         help='Whether the people at a console are told in its output what '
-             'happens to it, on lines that begin with [solconsole:. What a '
-             'slow connection has lost is told in any case.'),
+             'happens to it, on lines that begin with [solconsole:. Switch '
+             'it off where programs read the output. What a slow connection '
+             'has lost is told in any case.'),
     cfg.StrOpt(
         'notice_detail', default='brief',
         choices=[('brief', 'the state of the console alone'),
@@ -214,7 +221,8 @@ OPTIONS = [
         'login_concurrency', default=64, min=1, max=1024,
         help='Logins to BMCs that one console process runs at a time, so '
              'that a conductor with a thousand consoles starts without a '
-             'storm.'),
+             'storm. Lower it where the management network or BMCs behind '
+             'one gateway cannot take so many at once.'),
     cfg.StrOpt(
         'coordination_url',
         default='file://$state_path/solconsole/locks', secret=True,
@@ -229,28 +237,52 @@ OPTIONS = [
         'lock_ttl', default=30.0, min=3.0, max=3600.0,
         help='Seconds after which another conductor can have the console '
              'of a node whose conductor died or was cut off. ZooKeeper may '
-             'grant less.'),
+             'grant less. Lower it to have consoles back sooner; raise it '
+             'to let them outlast longer outages of the backend.'),
     cfg.FloatOpt(
         'lock_margin', default=5.0, min=0.5, max=1800.0,
         help='Seconds by which a conductor that cannot renew its locks '
              'closes its consoles before another one can have them. At '
-             'most half of lock_ttl counts.'),
+             'most half of lock_ttl counts. Raise it where clocks of hosts '
+             'run unevenly, as those of overloaded virtual machines do.'),
     cfg.FloatOpt(
         'lock_renew_interval', default=5.0, min=0.2, max=1200.0,
         help='Seconds between two renewals of the locks. At most a third '
-             'of lock_ttl less lock_margin counts, so that two may fail.'),
+             'of lock_ttl less lock_margin counts, so that two may fail. '
+             'Raise it to put less load on the backend.'),
     cfg.FloatOpt(
         'takeover_interval', default=15.0, min=1.0, max=3600.0,
         help='Seconds between two looks for nodes whose console should be '
              'open on this conductor and is not, or has changed. A change '
-             'of the hash ring causes one at once.'),
+             'of the hash ring causes one at once, so raise it where a '
+             'look, which reads all nodes of the conductor, is too much for '
+             'the database.'),
     cfg.FloatOpt(
         'untakeover_interval', default=15.0, min=1.0, max=3600.0,
         help='Seconds between two looks for consoles that are open on this '
              'conductor and should not be, and for console processes that '
              'were left behind. A change of the hash ring causes one at '
-             'once.'),
+             'once, so it may be raised like takeover_interval.'),
 ]
+
+
+def allowed(option: cfg.Opt) -> str:
+    """What the value of an option may be, to follow "must be"."""
+    kind = option.type
+    if isinstance(kind, types.Boolean):
+        return 'true or false'
+    if isinstance(kind, (types.Integer, types.Float)):
+        whole = 'whole ' if isinstance(kind, types.Integer) else ''
+        limits = f'from {kind.min:g} to {kind.max:g}' if (
+            kind.max is not None) else f'of {kind.min:g} or more'
+        return f'a {whole}number {limits}'
+    if isinstance(kind, PortRanges):
+        return 'one START:END or several, separated by commas'
+    if isinstance(kind, types.List):
+        return 'networks separated by commas'
+    if isinstance(kind, types.String) and kind.choices:
+        return f'one of {", ".join(kind.choices)}'
+    return 'text'
 
 
 def register_opts(conf: cfg.ConfigOpts) -> None:

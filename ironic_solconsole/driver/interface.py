@@ -42,7 +42,6 @@ from oslo_log import log
 
 from ironic_solconsole import conf
 from ironic_solconsole import control
-from ironic_solconsole import coordination
 from ironic_solconsole import driver_info
 from ironic_solconsole import exception
 from ironic_solconsole.driver import bounded
@@ -56,6 +55,7 @@ from ironic_solconsole.driver import memories as node_memories
 from ironic_solconsole.driver import node_info
 from ironic_solconsole.driver import node_ports
 from ironic_solconsole.driver import opening
+from ironic_solconsole.driver import options as solconsole_options
 from ironic_solconsole.driver import parked as parked_consoles
 from ironic_solconsole.driver import ring
 from ironic_solconsole.driver import run_dir
@@ -99,6 +99,7 @@ class SolConsole(base.ConsoleInterface):
     def __init__(self) -> None:
         super().__init__()
         conf.register_opts(CONF)
+        self._wrong = solconsole_options.check()
         hardware.accept(type(self))
         self._manager: typing.Any = None
         self._manager_known = threading.Event()
@@ -144,9 +145,10 @@ class SolConsole(base.ConsoleInterface):
         """
         node = task.node
         try:
+            self._check_options()
             node_info.parse(node)
             node_ports.ranges()
-            _coordination()
+            solconsole_options.coordination()
         except ironic_exception.InvalidParameterValue as error:
             if not (node.console_enabled or node_info.generation(node)):
                 raise
@@ -163,12 +165,13 @@ class SolConsole(base.ConsoleInterface):
         heals. One that is off is enabled only if that makes sense now.
 
         :raises: InvalidParameterValue, MissingParameterValue for a bad
-            driver_info, if the console is off.
+            driver_info or configuration, if the console is off.
         :raises: ConsoleError if it is off and cannot be opened.
         """
         if task.node.console_enabled:
             self._resume(task)
         else:
+            self._check_options()
             self._enable(task)
 
     @METRICS.timer('SolConsole.stop_console')
@@ -205,6 +208,9 @@ class SolConsole(base.ConsoleInterface):
         :raises: ConsoleError if no bridge of this conductor listens for
             this start of this node's console.
         """
+        if self._wrong:
+            raise ironic_exception.ConsoleError(
+                str(solconsole_options.unusable(self._wrong)))
         node = task.node
         marker = node_info.generation(node)
         if self._being_stopped(node, marker):
@@ -235,13 +241,9 @@ class SolConsole(base.ConsoleInterface):
         self._manager = manager
         if not self._manager_known.is_set():
             self._manager_known.set()
-            try:
-                run_dir.prepare(self._run_dir)
-                run_dir.socket_path(self._run_dir, manager.host, 0)
-                _coordination()
-            except (exception.BridgeUnavailable,
-                    ironic_exception.InvalidParameterValue) as error:
-                LOG.error('No console can be opened: %s', error)
+            problem = self._hindrance(manager)
+            if problem:
+                LOG.error('No console can be opened: %s', problem)
             self._contact = database.contact(manager)
             if self._contact is not None:
                 self._contact.start()
@@ -257,13 +259,15 @@ class SolConsole(base.ConsoleInterface):
     @METRICS.timer('SolConsole.takeover')
     def takeover(self, manager: typing.Any, context: typing.Any) -> None:
         """Open what should be open here, when it is time to look."""
-        self._passes.takeover(manager, context)
+        if not self._wrong:
+            self._passes.takeover(manager, context)
 
     @periodics.periodic(spacing=1, run_immediately=True)
     @METRICS.timer('SolConsole.untakeover')
     def untakeover(self, manager: typing.Any, context: typing.Any) -> None:
         """Close what should not be open here, when it is time to look."""
-        self._passes.untakeover(manager, context)
+        if not self._wrong:
+            self._passes.untakeover(manager, context)
 
     @periodics.periodic(spacing=1)
     @METRICS.timer('SolConsole.record_activations')
@@ -271,6 +275,27 @@ class SolConsole(base.ConsoleInterface):
                            context: typing.Any) -> None:
         """Keep in the nodes which sessions their consoles have."""
         self._passes.record_activations(manager, context)
+
+    def _check_options(self) -> None:
+        """Complain about options that cannot be used.
+
+        :raises: InvalidParameterValue
+        """
+        if self._wrong:
+            raise solconsole_options.unusable(self._wrong)
+
+    def _hindrance(self, manager: typing.Any) -> str:
+        """What keeps every console of this conductor closed, or ''."""
+        try:
+            self._check_options()
+            run_dir.prepare(self._run_dir)
+            run_dir.socket_path(self._run_dir, manager.host, 0)
+            node_ports.ranges()
+            solconsole_options.coordination()
+        except (exception.BridgeUnavailable,
+                ironic_exception.InvalidParameterValue) as error:
+            return str(error)
+        return ''
 
     # Starting
 
@@ -286,6 +311,11 @@ class SolConsole(base.ConsoleInterface):
 
     def _resume_console(self, task: typing.Any) -> None:
         node = task.node
+        if self._wrong:
+            LOG.warning('The console of node %s stays closed until the '
+                        'configuration of this conductor is corrected.',
+                        node.uuid)
+            return
         if (node.driver_internal_info.get(node_info.TORN_DOWN_KEY)
                 and node.provision_state not in parked_consoles.OCCUPIED):
             LOG.debug('The console of node %s was closed by a teardown and '
@@ -479,7 +509,7 @@ class SolConsole(base.ConsoleInterface):
         path = run_dir.socket_path(self._run_dir, host, number)
         options = CONF[conf.GROUP]
         try:
-            settings = _coordination()
+            settings = solconsole_options.coordination()
         except ironic_exception.InvalidParameterValue as error:
             raise exception.BridgeUnavailable(str(error)) from None
         return {
@@ -536,19 +566,3 @@ def _grace(task: typing.Any) -> float:
             or task.node.provision_state == states.DELETING):
         return 0.0
     return float(CONF[conf.GROUP].reset_grace)
-
-
-def _coordination() -> coordination.Coordination:
-    """Where the locks are, as the options say.
-
-    :raises: InvalidParameterValue if that cannot be.
-    """
-    options = CONF[conf.GROUP]
-    try:
-        return coordination.Coordination(
-            url=options.coordination_url, ttl=options.lock_ttl,
-            margin=options.lock_margin,
-            renew_interval=options.lock_renew_interval)
-    except exception.CoordinationError as error:
-        raise ironic_exception.InvalidParameterValue(
-            f'configuration of this conductor: {error}') from None
