@@ -56,8 +56,8 @@ step 'Tests: functional' run_tests 'not long' tests/functional -n 3
 step 'Tests: integration, Ironic 39' \
     run_tests 'not long and not releases' tests/integration \
     -n 2 --dist loadfile
-step 'Tests: integration, Ironic 29 and 26.1' \
-    run_tests 'not long and releases' tests/integration
+step 'Tests: integration, Ironic 39, 29 and 26.1 alike' \
+    run_tests 'not long and releases' tests/integration -n 2
 step 'Tests: chaos' run_tests 'not long' tests/chaos
 
 summary

@@ -10,30 +10,34 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""Older releases of Ironic, which run on eventlet: a smoke test.
+"""The same console in each release of Ironic that is supported.
 
-26.1 has its metrics in ironic-lib as well. The releases are found by the
-environment variables below; one that is not set is a failure.
+29 and 26.1 run on eventlet, and 26.1 has its metrics in ironic-lib. The
+releases are found by the environment variables below; one that is not set
+is a failure.
 """
 
-import collections.abc
 import os
 import pathlib
 
 import pytest
 
 from tests.integration import steps
+from tests.support import cluster as real_cluster
+from tests.support import cluster_case
 from tests.support import ipmi_sim
 from tests.support import ironic as real_ironic
 from tests.support import processes
 from tests.support import viewers
 
-RELEASES = {'29': 'SOLCONSOLE_IRONIC_29_BIN',
-            '26.1': 'SOLCONSOLE_IRONIC_26_BIN'}
+OLDER = {'29': 'SOLCONSOLE_IRONIC_29_BIN',
+         '26.1': 'SOLCONSOLE_IRONIC_26_BIN'}
 
-pytestmark = [
-    pytest.mark.releases,
-    pytest.mark.parametrize('bin_dir', RELEASES, indirect=True)]
+RELEASES = {'39': 'SOLCONSOLE_IRONIC_BIN', **OLDER}
+
+pytestmark = pytest.mark.releases
+
+each_release = pytest.mark.parametrize('bin_dir', RELEASES, indirect=True)
 
 
 @pytest.fixture
@@ -48,6 +52,8 @@ def bin_dir(request: pytest.FixtureRequest) -> pathlib.Path:
     return pathlib.Path(value)
 
 
+# What 39 does with it is in test_hardware.py.
+@pytest.mark.parametrize('bin_dir', OLDER, indirect=True)
 @pytest.mark.parametrize(('consoles', 'redfish', 'others'), [
     (steps.IN_TREE, 'no-console', 'ipmitool-socat'),
     ('solconsole', 'solconsole', 'solconsole')])
@@ -61,19 +67,9 @@ def test_types_accept_it_and_keep_their_defaults(
         steps.assert_accepted(ironic, defaults)
 
 
-def stop(ironic: real_ironic.Ironic) -> None:
-    ironic.stop()
-
-
-def kill(ironic: real_ironic.Ironic) -> None:
-    ironic.kill()
-
-
-@pytest.mark.parametrize('end', [stop, kill])
-def test_enable_type_disable_and_the_end_of_the_conductor(
-        bin_dir: pathlib.Path, end: collections.abc.Callable[
-            [real_ironic.Ironic], None],
-        sim: ipmi_sim.IpmiSim) -> None:
+@each_release
+def test_enable_type_reset_disable_and_a_killed_conductor(
+        bin_dir: pathlib.Path, sim: ipmi_sim.IpmiSim) -> None:
     bmc, without = sim.bmcs[0], sim.bmcs[3]
     with real_ironic.Ironic(bin_dir) as ironic:
         api = ironic.api
@@ -81,6 +77,14 @@ def test_enable_type_disable_and_the_end_of_the_conductor(
         assert api.validate(node)['result'] is True
         url = api.enable(node)
         steps.wait_echo(url, b'typed')
+
+        with viewers.Viewer(url) as viewer:
+            # as Nova does when somebody else opens the console
+            api.disable(node)
+            assert api.enable(node) == url
+            viewer.send(b'undisturbed')
+            viewer.wait_for(b'undisturbed')
+
         api.disable(node)
         steps.wait_refused(url)
         bmc.wait_free()
@@ -94,8 +98,8 @@ def test_enable_type_disable_and_the_end_of_the_conductor(
         assert api.enable(node) == url, 'a node keeps its port'
         steps.wait_echo(url, b'typed again')
         (bridge,) = ironic.bridges()
-        end(ironic)
-        processes.wait_gone(bridge, 'the bridge of a conductor that ended',
+        ironic.kill()
+        processes.wait_gone(bridge, 'the bridge of a killed conductor',
                             10.0)
         assert viewers.refused(url)
         bmc.wait_free(15.0)
@@ -103,3 +107,34 @@ def test_enable_type_disable_and_the_end_of_the_conductor(
         ironic.start()
         assert api.url(node) == url, 'and keeps it over a restart'
         steps.wait_echo(url, b'back')
+
+
+@each_release
+def test_a_console_moves_with_its_node(bin_dir: pathlib.Path) -> None:
+    with ipmi_sim.IpmiSim([ipmi_sim.BmcSetup(echo=True)] * 2) as sim:
+        with real_cluster.Cluster(2, bin_dir=bin_dir) as cluster:
+            case = cluster_case.Case(cluster, iter(sim.bmcs))
+            first, second = cluster.conductors
+            moving, staying = case.node(first), case.node(second)
+            session = case.session(staying)
+
+            bridges = first.bridges()
+            first.kill()
+            for pid in bridges:
+                processes.wait_gone(
+                    pid, 'the bridge of a killed conductor', 10.0)
+            cluster.wait_mapped(moving.uuid, second)
+            case.wait_works([moving], second, 3 * cluster_case.TAKEN_OVER)
+
+            first.start()
+            cluster.wait_mapped(moving.uuid, first)
+            case.wait_works([moving], first, 3 * cluster_case.CLOSED)
+            cluster.wait_gone(moving.uuid, second)
+
+            first.terminate()
+            cluster.wait_mapped(moving.uuid, second)
+            case.wait_works([moving], second, 3 * cluster_case.HANDED_OVER)
+            first.stop()
+            assert case.session(staying) == session, (
+                'a console that did not move was disturbed')
+            case.check_on()

@@ -32,6 +32,7 @@ import collections.abc
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import random
@@ -296,7 +297,7 @@ class Cluster:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix='cl.'))
         self.lock_dir = self.directory / 'locks'
         self.port_range = ports.free_port_range(60)
-        self.database = mariadb.MariaDb(_create_schema)
+        self.database = mariadb.MariaDb(_schema_of(bin_dir))
         self.conductors: list[Conductor] = []
         self._bin_dir = bin_dir
         self._shared_run_dir = shared_run_dir
@@ -599,13 +600,18 @@ def _console_lines(text: str) -> str:
     return '\n'.join(lines[-8:])
 
 
-def _create_schema(database: mariadb.MariaDb) -> None:
-    """Make Ironic's tables."""
-    directory = database.directory / 'schema'
-    directory.mkdir()
-    process = ironic_process.IronicProcess('ironic-dbsync', directory)
-    process.write_config({'database': {'connection': database.url}})
-    process.create_schema()
+@functools.cache
+def _schema_of(bin_dir: pathlib.Path | None) -> mariadb.Prepare:
+    """What makes the tables of an Ironic: the same one each time."""
+    def create(database: mariadb.MariaDb) -> None:
+        directory = database.directory / 'schema'
+        directory.mkdir()
+        process = ironic_process.IronicProcess(
+            'ironic-dbsync', directory, bin_dir=bin_dir)
+        process.write_config({'database': {'connection': database.url}})
+        process.create_schema()
+
+    return create
 
 
 def _network() -> tuple[str, int]:

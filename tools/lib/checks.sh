@@ -13,7 +13,8 @@
 
 # The checks themselves. To be sourced after venv.sh.
 
-SHELL_FILES=(.ci/run demo/*.sh tools/*.sh tools/lib/*.sh)
+SHELL_FILES=(.ci/run demo/*.sh tools/*.sh tools/lib/*.sh devstack/plugin.sh
+    devstack/settings devstack/lib/solconsole devstack/tools/chassis)
 
 check_python_style() {
     "$(venv_bin lint)/ruff" check --no-cache .
