@@ -46,6 +46,7 @@ step 'Lint: direction of imports (import-linter)' check_imports
 step 'Lint: shell (shellcheck, bashate)' check_shell
 step 'Lint: text (doc8)' check_text
 step 'Lint: packages (bindep)' check_packages
+step 'Package: sdist and wheel' check_package
 step 'Documentation' check_docs
 step 'Release notes' check_release_notes
 

@@ -14,9 +14,10 @@
 
 29 and 26.1 run on eventlet, and 26.1 has its metrics in ironic-lib. The
 releases are found by the environment variables below; one that is not set
-is a failure.
+is a failure. SOLCONSOLE_RELEASES may name those to be tested, as "29,26.1".
 """
 
+import collections.abc
 import os
 import pathlib
 
@@ -35,9 +36,16 @@ OLDER = {'29': 'SOLCONSOLE_IRONIC_29_BIN',
 
 RELEASES = {'39': 'SOLCONSOLE_IRONIC_BIN', **OLDER}
 
+CHOSEN = os.environ.get('SOLCONSOLE_RELEASES', ','.join(RELEASES)).split(',')
+
 pytestmark = pytest.mark.releases
 
-each_release = pytest.mark.parametrize('bin_dir', RELEASES, indirect=True)
+
+def each_of(releases: collections.abc.Iterable[str]) -> pytest.MarkDecorator:
+    """Run a test with each of these releases that is chosen."""
+    return pytest.mark.parametrize(
+        'bin_dir', [name for name in releases if name in CHOSEN],
+        indirect=True)
 
 
 @pytest.fixture
@@ -53,7 +61,7 @@ def bin_dir(request: pytest.FixtureRequest) -> pathlib.Path:
 
 
 # What 39 does with it is in test_hardware.py.
-@pytest.mark.parametrize('bin_dir', OLDER, indirect=True)
+@each_of(OLDER)
 @pytest.mark.parametrize(('consoles', 'redfish', 'others'), [
     (steps.IN_TREE, 'no-console', 'ipmitool-socat'),
     ('solconsole', 'solconsole', 'solconsole')])
@@ -67,7 +75,7 @@ def test_types_accept_it_and_keep_their_defaults(
         steps.assert_accepted(ironic, defaults)
 
 
-@each_release
+@each_of(RELEASES)
 def test_enable_type_reset_disable_and_a_killed_conductor(
         bin_dir: pathlib.Path, sim: ipmi_sim.IpmiSim) -> None:
     bmc, without = sim.bmcs[0], sim.bmcs[3]
@@ -109,7 +117,7 @@ def test_enable_type_reset_disable_and_a_killed_conductor(
         steps.wait_echo(url, b'back')
 
 
-@each_release
+@each_of(RELEASES)
 def test_a_console_moves_with_its_node(bin_dir: pathlib.Path) -> None:
     with ipmi_sim.IpmiSim([ipmi_sim.BmcSetup(echo=True)] * 2) as sim:
         with real_cluster.Cluster(2, bin_dir=bin_dir) as cluster:

@@ -36,8 +36,8 @@ check_shell() {
 }
 
 check_text() {
-    "$(venv_bin lint)/doc8" README.rst CONTRIBUTING.rst doc/source \
-        releasenotes
+    "$(venv_bin lint)/doc8" README.rst CONTRIBUTING.rst \
+        devstack/README.rst doc/source releasenotes
 }
 
 # The parser in packages.sh and bindep itself read the file alike.
@@ -46,6 +46,22 @@ check_packages() {
     "$(venv_bin lint)/bindep" -l newline test | sort -u >"$CACHE/by-bindep"
     packages_of test | diff "$CACHE/by-bindep" - &&
         echo "bindep and tools/lib/packages.sh agree"
+}
+
+# The sdist, a wheel that is built from it, and what is in them.
+check_package() {
+    local dist="$CACHE/dist" bin
+    bin=$(venv_bin lint)
+    # What an earlier build left would go into these as well.
+    rm -rf "$dist" "$REPO/build" "$REPO/ironic_solconsole.egg-info" \
+        "$REPO/AUTHORS" "$REPO/ChangeLog"
+    GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=safe.directory \
+        GIT_CONFIG_VALUE_0="$REPO" \
+        "$bin/python" -m build -o "$dist" "$REPO" >"$CACHE/build.log" 2>&1 ||
+        { tail -n 20 "$CACHE/build.log" && return 1; }
+    rm -rf "$REPO/build"
+    "$bin/twine" check --strict "$dist"/*
+    "$bin/python" "$REPO/tools/lib/check_package.py" "$dist" "$REPO"
 }
 
 check_docs() {
