@@ -10,3 +10,4 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
+"""Console servers side by side: see doc/source/admin/performance.rst."""

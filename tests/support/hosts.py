@@ -109,12 +109,12 @@ class Host:
         waiting.assert_same_bytes(
             self.received, expected, 'input that reached the host')
 
-    async def _send(self, data: bytes, rate: float) -> None:
+    async def _send(self, data: bytes, rate: float, chunk: int = 0) -> None:
         if self._writer is None:
             raise AssertionError(
                 f'no BMC is connected to host port {self.port}')
         writer = self._writer
-        step = len(data) if not rate else max(1, int(rate / 50))
+        step = chunk or (len(data) if not rate else max(1, int(rate / 50)))
         loop = asyncio.get_running_loop()
         begin = loop.time()
         for start in range(0, len(data), step):
@@ -132,10 +132,14 @@ class Host:
         background.run(self._send(data, rate), f'host sends {len(data)} '
                        'bytes', 60.0 + (len(data) / rate if rate else 0.0))
 
-    def stream(self, data: bytes,
-               rate: float = 0.0) -> 'concurrent.futures.Future[None]':
-        """Write as send() does, beside the test."""
-        return background.start(self._send(data, rate))
+    def stream(self, data: bytes, rate: float = 0.0,
+               chunk: int = 0) -> 'concurrent.futures.Future[None]':
+        """Write as send() does, beside the test.
+
+        :param chunk: bytes that are written at a time; 0 is what the rate
+            gives in a fiftieth of a second.
+        """
+        return background.start(self._send(data, rate, chunk))
 
     def unplug(self) -> None:
         """Drop the serial line; ipmi_sim dials again in about 10 s."""

@@ -13,8 +13,8 @@
 
 # The checks themselves. To be sourced after venv.sh.
 
-SHELL_FILES=(.ci/run demo/*.sh tools/*.sh tools/lib/*.sh devstack/plugin.sh
-    devstack/settings devstack/lib/solconsole devstack/tools/chassis)
+SHELL_FILES=(.ci/run benchmarks/*.sh demo/*.sh tools/*.sh tools/lib/*.sh
+    devstack/plugin.sh devstack/settings devstack/lib/solconsole devstack/tools/chassis)
 
 check_python_style() {
     "$(venv_bin lint)/ruff" check --no-cache .
@@ -23,6 +23,7 @@ check_python_style() {
 check_types() {
     "$(venv_bin lint)/mypy" --no-incremental
     "$(venv_bin lint)/mypy" --no-incremental demo/*.py
+    "$(venv_bin lint)/mypy" --no-incremental --strict -p benchmarks
 }
 
 check_imports() {
@@ -99,6 +100,11 @@ run_tests() {
         --basetemp "$temp/t" -m "$marks" "$@" || status=$?
     [ "$status" -ne 0 ] || rm -rf "$temp"
     return "$status"
+}
+
+# The figures of such a run mean nothing; that every part works does.
+smoke_benchmark() {
+    bash benchmarks/run.sh --consoles 4 --seconds 0.3 --rounds 1
 }
 
 # generated_tests: the unit tests, with many more generated examples.
