@@ -60,5 +60,6 @@ step 'Tests: integration, Ironic 39' \
 step 'Tests: integration, Ironic 39, 29 and 26.1 alike' \
     run_tests 'not long and releases' tests/integration -n 2
 step 'Tests: chaos' run_tests 'not long' tests/chaos
+step 'Benchmark: every part runs' smoke_benchmark
 
 summary
