@@ -108,6 +108,9 @@ class SolConsole(base.ConsoleInterface):
         self._contact: database.Contact | None = None
         self._stopped: bounded.BoundedDict[str, float] = (
             bounded.BoundedDict(MAX_REMEMBERED))
+        #: Where consoles were that have been stopped.
+        self._left: bounded.BoundedDict[str, str] = (
+            bounded.BoundedDict(MAX_REMEMBERED))
         options = CONF[conf.GROUP]
         self._run_dir = pathlib.Path(options.run_dir)
         self._ports = node_ports.NodePorts(self._run_dir)
@@ -185,6 +188,8 @@ class SolConsole(base.ConsoleInterface):
         node = task.node
         marker = node_info.generation(node)
         grace = _grace(task)
+        if url := self._pool.url(node.uuid, marker):
+            self._left[node.uuid] = url
         self._pool.close(node.uuid, marker, park=grace)
         self._passes.stopped(node, marker, grace)
         if marker:
@@ -202,9 +207,6 @@ class SolConsole(base.ConsoleInterface):
     def get_console(self, task: typing.Any) -> dict[str, str]:
         """Where the console can be reached; asks nobody.
 
-        :raises: NodeConsoleNotEnabled if it was stopped a moment ago, and
-            Ironic has not written that down yet. The API answers as it
-            does for any console that is off.
         :raises: ConsoleError if no bridge of this conductor listens for
             this start of this node's console.
         """
@@ -213,9 +215,8 @@ class SolConsole(base.ConsoleInterface):
                 str(solconsole_options.unusable(self._wrong)))
         node = task.node
         marker = node_info.generation(node)
-        if self._being_stopped(node, marker):
-            # Nova asks within milliseconds, and takes an error for one
-            raise ironic_exception.NodeConsoleNotEnabled(node=node.uuid)
+        if left := self._being_stopped(node, marker):
+            return {'type': 'socat', 'url': left}
         if not marker:
             # teardown stops a console and leaves console_enabled True
             raise ironic_exception.ConsoleError(
@@ -436,12 +437,18 @@ class SolConsole(base.ConsoleInterface):
         return (stopped is not None
                 and time.monotonic() - stopped < RECENTLY_ON)
 
-    def _being_stopped(self, node: typing.Any, marker: str) -> bool:
-        """Whether a stop is under way, or has just ended."""
-        if marker:
-            return self._pool.ended(marker)
-        return (self._was_on(node.uuid) and node_info.TORN_DOWN_KEY
-                not in node.driver_internal_info)
+    def _being_stopped(self, node: typing.Any, marker: str) -> str:
+        """Where a console was that is on only because Ironic has not
+        written down yet that it was stopped; else ''.
+
+        Nova asks within milliseconds. An error, or that the console is off,
+        would make it enable the console at once, which Ironic ignores as
+        long as it takes it for enabled; Nova would wait for 10 seconds.
+        """
+        if (self._pool.ended(marker) if marker else self._was_on(node.uuid)
+                and node_info.TORN_DOWN_KEY not in node.driver_internal_info):
+            return self._left.get(node.uuid, '')
+        return ''
 
     def _complain_once(self, node: str, complaint: str) -> None:
         if self._complaints.new(node, complaint):
