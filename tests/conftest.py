@@ -14,13 +14,23 @@
 
 import resource
 
+import hypothesis
+
 #: Hosts, viewers and BMCs of a test with 200 consoles live in the test
 #: process, and the usual soft limit is 1024.
 _OPEN_FILES = 8192
 
 
 def pytest_configure() -> None:
-    """Allow the test process enough open files, where it may."""
+    """Take time and open files as they are needed, where that is allowed.
+
+    How long an example may take is no property of the product, and a busy
+    machine takes its time. What a plugin has set before is kept.
+    """
+    hypothesis.settings.register_profile(
+        'patient', parent=hypothesis.settings.default, deadline=None,
+        suppress_health_check=[hypothesis.HealthCheck.too_slow])
+    hypothesis.settings.load_profile('patient')
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard < 0 else min(hard, _OPEN_FILES)
     if 0 <= soft < wanted:

@@ -435,10 +435,7 @@ def test_one_with_a_viewer_ends_in_order(ironic: Ironic) -> None:
     assert len(found.socats) == 2
     assert found.socats[0].pid == ironic.listener()
     assert [one.program for one in found.children] == ['sh']
-    began = time.monotonic()
-    text = found.end()
-    assert time.monotonic() - began < 1.0
-    assert text.count('pid') == 3
+    assert found.end().count('pid') == 3
     assert ironic.running() == []
     assert viewer.recv(100) == b''
     assert (ironic.tools / 'ipmitool.log').read_text() == 'EOF\n', (
