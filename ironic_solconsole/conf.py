@@ -181,8 +181,9 @@ OPTIONS = [
         help='Bytes of output held for one TCP connection that does not '
              'read. What does not fit is lost for that connection alone, '
              'and a line in its output says how many bytes. The connection '
-             'itself takes up to 16 KiB more. Raise it where viewers are '
-             'on slow lines; lower it where memory is short.'),
+             'itself takes a 64th of this and up to 32 KiB more. Raise it '
+             'where viewers are on slow lines; lower it where memory is '
+             'short.'),
     cfg.IntOpt(
         'scrollback', default=16 * 1024, min=0, max=1024 * 1024,
         help='Bytes of output that are kept for each console and shown to '

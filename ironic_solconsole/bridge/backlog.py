@@ -20,15 +20,24 @@ from ironic_solconsole.bridge import terminal
 #: each of hundreds of viewers in turn would leave holes in the heap.
 BLOCK = 4 * 1024
 
+#: Bytes at the end that are not sealed, at most; so many can be taken back
+#: whenever there are blocks.
+_ROOM = BLOCK + terminal.LIMIT
+
 
 class Backlog:
-    """A queue of bytes, of which the last LIMIT can be taken back."""
+    """A queue of bytes, of which the last LIMIT can be taken back.
 
-    __slots__ = ('_blocks', '_end', '_size')
+    Its end has one size while there is anything in it, for the sake of the
+    heap.
+    """
+
+    __slots__ = ('_blocks', '_end', '_size', '_used')
 
     def __init__(self) -> None:
         self._blocks: collections.deque[bytes] = collections.deque()
         self._end = bytearray()
+        self._used = 0
         self._size = 0
 
     def __len__(self) -> int:
@@ -36,10 +45,17 @@ class Backlog:
 
     def add(self, data: bytes) -> None:
         """Put bytes at the end."""
-        self._end += data
+        if data and not self._end:
+            self._end = bytearray(_ROOM)
         self._size += len(data)
-        while len(self._end) >= BLOCK + terminal.LIMIT:
-            self._blocks.append(self._cut_off(BLOCK))
+        position = 0
+        while position < len(data):
+            part = data[position:position + _ROOM - self._used]
+            self._end[self._used:self._used + len(part)] = part
+            self._used += len(part)
+            position += len(part)
+            if self._used == _ROOM:
+                self._blocks.append(self._cut_off(BLOCK))
 
     def take(self, most: int) -> bytes:
         """Take bytes from the beginning, and no part of a character.
@@ -56,8 +72,8 @@ class Backlog:
 
         :returns: how many there were.
         """
-        count = min(count, len(self._end))
-        del self._end[len(self._end) - count:]
+        count = min(count, self._used)
+        self._used -= count
         self._size -= count
         return count
 
@@ -65,14 +81,16 @@ class Backlog:
         """Forget all of it."""
         self._blocks.clear()
         self._end = bytearray()
-        self._size = 0
+        self._used = self._size = 0
 
     def _cut_off(self, most: int) -> bytes:
-        data = bytes(self._end[:most])
-        if most < len(self._end):
+        data = bytes(memoryview(self._end)[:min(most, self._used)])
+        if most < self._used:
             data = data[:len(data) - terminal.unfinished_character(data)]
-        if len(data) == len(self._end):
-            self._end = bytearray()     # gives its memory back
+        self._used -= len(data)
+        if self._used:
+            count = len(data)
+            self._end[:self._used] = self._end[count:count + self._used]
         else:
-            del self._end[:len(data)]
+            self._end = bytearray()     # gives its memory back
         return data

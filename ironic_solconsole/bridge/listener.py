@@ -43,7 +43,7 @@ LOG = logging.getLogger(__name__)
 
 _ACCEPTS_A_WAKEUP = 16
 _ACCEPT_PAUSE = 1.0         # seconds, when descriptors are used up
-_RECEIVE_SIZE = 16 * 1024   # bytes read from a viewer at a time
+_RECEIVE_SIZE = 4 * 1024    # bytes read from a viewer at a time
 _END_PATIENCE = 1.0         # seconds for a peer to answer FIN with its own
 _MAX_ENDING = 256           # connections that are given this time
 #: Bytes of kernel buffer each way; Linux takes it twice. Left to itself it

@@ -357,35 +357,3 @@ def test_what_confuses_terminals_confuses_no_viewer(
             bmc.host.send(b'on')
             viewer.wait_exactly(data + b'on')
             late.wait_for(b'on')
-
-
-@pytest.mark.long
-def test_memory_of_800_viewers_that_hang_stays_within_the_options() -> None:
-    consoles, each, buffer, scrollback = 100, 8, 64 * 1024, 16 * 1024
-    text = hosts.text(600_000)
-    with ipmi_sim.IpmiSim(consoles) as sim, bridge_support.Bridge(
-            client_buffer=buffer, scrollback=scrollback) as bridge:
-        specs = [bridge_support.make_spec(bmc) for bmc in sim.bmcs]
-        for status in bridge.open_all(specs):
-            assert status['state'] == 'connected', status
-        before = processes.memory_kib(bridge.pid)
-        hanging = [viewers.Viewer(spec.url, receive_buffer=4096)
-                   for spec in specs for _ in range(each)]
-        for viewer in hanging:
-            viewer.stop_reading()
-        wait_viewers(bridge, consoles * each)
-        sent = [bmc.host.stream(text, 20_000) for bmc in sim.bmcs]
-        for future in sent:
-            future.result(280)
-        waiting.wait_until(
-            lambda: all(status['bytes_out'] == len(text)
-                        for status in bridge.consoles()),
-            'all output taken from the BMCs', 100)
-        grown = processes.memory_kib(bridge.pid) - before
-        # As the help texts of the two options have it.
-        limit = consoles * (
-            2 * scrollback + each * (buffer + 16 * 1024)) // 1024
-        assert grown < limit, f'{grown} KiB, where {limit} are allowed'
-        for viewer in hanging:
-            viewer.abort()
-        check_unharmed(bridge)
