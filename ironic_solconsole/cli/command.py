@@ -37,7 +37,7 @@ exit codes:
   0  every bridge of this host answered
   {EXIT_ERROR}  an error, told in one line: no such console, access denied, a
      configuration that cannot be read; "list" prints what it found all
-     the same
+     the same; "check" has found an error
   2  the command line is wrong
   {EXIT_NO_CONDUCTOR}  no conductor of this host has a console open
   {EXIT_INCOMPLETE}  a bridge did not answer: what is printed is not all

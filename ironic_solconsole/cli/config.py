@@ -31,6 +31,21 @@ def find_run_dir(config_files: collections.abc.Sequence[str] = (),
     :param config_dirs: as its ``--config-dir``.
     :raises: oslo_config.cfg.Error if the configuration cannot be read.
     """
+    return str(load(config_files, config_dirs).solconsole.run_dir)
+
+
+def load(config_files: collections.abc.Sequence[str] = (),
+         config_dirs: collections.abc.Sequence[str] = (),
+         more: collections.abc.Mapping[
+             str, collections.abc.Sequence[cfg.Opt]] | None = None,
+         ) -> cfg.ConfigOpts:
+    """Ironic's configuration, with ``[solconsole]``.
+
+    :param config_files: as for find_run_dir().
+    :param config_dirs: the same.
+    :param more: further options of Ironic to register, by their group.
+    :raises: oslo_config.cfg.Error if the configuration cannot be read.
+    """
     conf = cfg.ConfigOpts()
     # Ironic's own registration (ironic/conf/default.py): without a
     # state_path it keeps its state where its package is. Where that is not
@@ -39,6 +54,9 @@ def find_run_dir(config_files: collections.abc.Sequence[str] = (),
         cfg.StrOpt('pybasedir', default=_package_directory('ironic')),
         cfg.StrOpt('state_path', default='$pybasedir')])
     solconsole_conf.register_opts(conf)
+    for group, options in (more or {}).items():
+        conf.register_opts(
+            options, group=None if group == 'DEFAULT' else group)
     arguments: list[str] = []
     for option, values in (('--config-file', config_files),
                            ('--config-dir', config_dirs)):
@@ -47,7 +65,7 @@ def find_run_dir(config_files: collections.abc.Sequence[str] = (),
     conf(arguments, project='ironic', prog='ironic-conductor',
          default_config_files=_from_environment('IRONIC_CONFIG_FILE'),
          default_config_dirs=_from_environment('IRONIC_CONFIG_DIR'))
-    return str(conf.solconsole.run_dir)
+    return conf
 
 
 def _from_environment(variable: str) -> list[str] | None:

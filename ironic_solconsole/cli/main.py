@@ -21,6 +21,7 @@ import typing
 from cliff import app
 from cliff import commandmanager
 
+from ironic_solconsole.cli import check
 from ironic_solconsole.cli import command
 from ironic_solconsole.cli import link
 from ironic_solconsole.cli import list as list_command
@@ -54,6 +55,7 @@ class SolConsoleApp(app.App):
         commands.add_command('resume', link.Resume)
         commands.add_command('retry', link.Retry)
         commands.add_command('steal', link.Steal)
+        commands.add_command('check', check.Check)
         # Deferred: so that "list --help" is the help of list.
         super().__init__(DESCRIPTION, version, commands, deferred_help=True)
 
@@ -89,7 +91,7 @@ class SolConsoleApp(app.App):
         """Without a command there is nothing to do."""
         self.parser.error(
             'say what to do: list, or show, release, resume, retry or '
-            'steal with a NODE')
+            'steal with a NODE, or check')
 
 
 def _seconds(text: str) -> float:
