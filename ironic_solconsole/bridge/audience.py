@@ -254,6 +254,12 @@ class Audience:
 
     def deliver(self, data: bytes) -> None:
         """Give output of the host to every viewer, and keep it."""
+        if (not self._unfinished and len(data) <= PIECE and data
+                and data[-1] < 0x80):
+            if self._character_timer is not None:
+                self._cancel_character_timer()
+            self._give(data)
+            return
         if self._unfinished:
             data = self._unfinished + data
             self._unfinished = b''

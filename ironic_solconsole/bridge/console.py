@@ -43,7 +43,7 @@ from ironic_solconsole.sol import channel as sol_channel
 from ironic_solconsole.sol import connection as sol_connection
 from ironic_solconsole.sol import link as sol_link
 from ironic_solconsole.sol import payload as sol_payload
-from ironic_solconsole.sol import session as sol_session
+from ironic_solconsole.sol import target as sol_target
 
 LOG = logging.getLogger(__name__)
 
@@ -64,9 +64,9 @@ class Limits(typing.NamedTuple):
     linger: float
 
 
-def target_of(spec: console_spec.ConsoleSpec) -> sol_session.Target:
+def target_of(spec: console_spec.ConsoleSpec) -> sol_target.Target:
     """The part of a spec that the link needs."""
-    return sol_session.Target(**spec.target())
+    return sol_target.Target(**spec.target())
 
 
 def workarounds_of(

@@ -165,9 +165,15 @@ class Viewer(asyncio.BufferedProtocol):
             lost begins there.
         :param now: seconds, by the loop's clock.
         """
-        if self._transport is None:
+        transport = self._transport
+        if transport is None:
             return
-        if self._missed:
+        if not (self._blocked or self._held or self._missed
+                or len(data) > self._step):
+            # What nobody waits behind; the queue is empty then.
+            self.active = now
+            transport.write(data)
+        elif self._missed:
             # Nothing more until the queue has drained to a quarter, so the
             # mark stands exactly where the bytes are missing.
             self._missed += len(data)

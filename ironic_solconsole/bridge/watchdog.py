@@ -15,7 +15,8 @@
 Nothing may block the loop for more than 50 ms, or one console waits for
 another. Between two waits for I/O the loop runs callbacks: how long that
 took is known where it goes to wait, so no stall is missed and a look costs
-two clock readings.
+two clock readings. The CPU clock is a system call: it is read a hundred
+times a second at most.
 """
 
 import collections.abc
@@ -31,6 +32,7 @@ STALL = 0.05        # seconds
 #: process was computing, as a busy machine may just not have run it.
 LONG_STALL = 1.0    # seconds
 _QUIET = 10.0       # seconds between two lines
+_CPU_AGE = 0.01     # seconds that a reading of the CPU clock may be old
 
 
 def is_stall(wall: float, cpu: float) -> bool:
@@ -52,7 +54,8 @@ class WatchedSelector(selectors.EpollSelector):
         #: Called after each wait, before what has arrived is looked at.
         self.on_wake: collections.abc.Callable[[], None] | None = None
         self._woke = time.monotonic()
-        self._woke_cpu = time.thread_time()
+        self._cpu_at = self._woke
+        self._cpu = time.thread_time()
         self._quiet_until = 0.0
         self._untold = 0
 
@@ -61,12 +64,16 @@ class WatchedSelector(selectors.EpollSelector):
         now = time.monotonic()
         wall = now - self._woke
         if wall >= STALL:
-            cpu = time.thread_time() - self._woke_cpu
+            # Less what may have been used before the turn began.
+            cpu = (time.thread_time() - self._cpu
+                   - (self._woke - self._cpu_at))
             if is_stall(wall, cpu):
                 self._tell(now, wall, cpu)
         events = super().select(timeout)
-        self._woke = time.monotonic()
-        self._woke_cpu = time.thread_time()
+        now = self._woke = time.monotonic()
+        if now - self._cpu_at > _CPU_AGE:
+            self._cpu_at = now
+            self._cpu = time.thread_time()
         if self.on_wake is not None:
             self.on_wake()
         return events

@@ -40,6 +40,7 @@ from ironic_solconsole.sol.link import LinkEvent
 from ironic_solconsole.sol.link import LinkMachine
 from ironic_solconsole.sol.link import LinkMemory
 from ironic_solconsole.sol.link import LinkState
+from ironic_solconsole.sol.target import Target
 
 LOG = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Owner(typing.Protocol):
         """
 
 
-def fingerprint(target: sol_session.Target) -> str:
+def fingerprint(target: Target) -> str:
     """Tells whether a BMC and the credentials for it are the same."""
     return hashlib.sha256(repr(
         dataclasses.astuple(target)).encode()).hexdigest()
@@ -116,7 +117,7 @@ class Link:
     """
 
     def __init__(
-            self, target: sol_session.Target, owner: Owner, *,
+            self, target: Target, owner: Owner, *,
             login_slots: asyncio.Semaphore, keepalive_interval: float,
             node: str, memory: LinkMemory,
             workarounds: frozenset[sol_payload.Workaround] = frozenset(),
@@ -228,7 +229,7 @@ class Link:
                 now, CREDENTIALS_DELAY - age)
             self._changed()
 
-    def update(self, target: sol_session.Target,
+    def update(self, target: Target,
                workarounds: frozenset[sol_payload.Workaround]) -> None:
         """Go to another BMC, or use another account or workarounds."""
         self.target = target
@@ -479,7 +480,7 @@ class Link:
         busy = error.reason in (Reason.HELD, Reason.STOLEN)
         self._move(LinkEvent.BUSY if busy else LinkEvent.FAILED, error)
 
-    def _note_refusal(self, target: sol_session.Target,
+    def _note_refusal(self, target: Target,
                       error: LinkError | None) -> None:
         """Remember credentials that were refused, beyond this link."""
         if error is not None and error.reason is Reason.BAD_CREDENTIALS:
@@ -686,9 +687,17 @@ class Link:
 
     def _on_sol(self, payload: bytes) -> None:
         # What is not taken is not acknowledged either: it stays in the BMC.
-        if self._channel is not None and self._owner.link_permitted():
-            self._channel.receive_data(payload, self._loop.time())
+        channel, session, owner = self._channel, self._session, self._owner
+        if channel is None or session is None or not owner.link_permitted():
+            return
+        taken = channel.take_next(payload)
+        if taken is None:
+            channel.receive_data(payload, self._loop.time())
             self._pump()
+            return
+        if owner.link_permitted():
+            session.send_sol(taken[0])
+        owner.link_data(taken[1])
 
     def _on_timer(self) -> None:
         self._timer = None

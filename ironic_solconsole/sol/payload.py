@@ -28,6 +28,7 @@ import typing
 
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.exception import Reason
+from ironic_solconsole.sol import messages
 from ironic_solconsole.sol import sealing
 from ironic_solconsole.sol import session as sol_session
 
@@ -117,7 +118,7 @@ class Holder:
         return ' '.join(words)
 
 
-def parse_session_info(session: int, answer: sol_session.Answer) -> Holder:
+def parse_session_info(session: int, answer: messages.Answer) -> Holder:
     """What Get Session Info says of a session.
 
     Table 22-25: handle (0: no such session), slots, active, user id,
@@ -139,7 +140,7 @@ def parse_session_info(session: int, answer: sol_session.Answer) -> Holder:
 
 
 async def ask(session: sol_session.Session, command: int,
-              data: bytes) -> sol_session.Answer:
+              data: bytes) -> messages.Answer:
     """Ask something that a BMC need not know.
 
     One that leaves it unanswered, and is there, is taken for one that says
@@ -150,12 +151,12 @@ async def ask(session: sol_session.Session, command: int,
     if command not in session.unanswered:
         try:
             return await session.command(
-                sol_session.NETFN_APP, command, data)
+                messages.NETFN_APP, command, data)
         except LinkError:
             await session.command(
-                sol_session.NETFN_APP, sol_session.CMD_GET_DEVICE_ID)
+                messages.NETFN_APP, messages.CMD_GET_DEVICE_ID)
         session.unanswered.add(command)
-    return sol_session.Answer(0xc1, b'')
+    return messages.Answer(0xc1, b'')
 
 
 async def keep_alive(session: sol_session.Session) -> None:
@@ -164,7 +165,7 @@ async def keep_alive(session: sol_session.Session) -> None:
     :raises: LinkError without an answer.
     """
     await session.command(
-        sol_session.NETFN_APP, sol_session.CMD_GET_DEVICE_ID)
+        messages.NETFN_APP, messages.CMD_GET_DEVICE_ID)
 
 
 async def session_info(session: sol_session.Session, wanted: int) -> Holder:
@@ -246,7 +247,7 @@ class Activation(typing.NamedTuple):
     port: int
 
 
-def check_activation(answer: sol_session.Answer) -> None:
+def check_activation(answer: messages.Answer) -> None:
     """Raise what a completion code of Activate Payload means.
 
     Table 24-2, and the generic codes of table 5-2.
@@ -301,7 +302,7 @@ async def activate(
     if Workaround.DEASSERT_HANDSHAKE in workarounds:
         aux |= AUX_DEASSERT_HANDSHAKE
     answer = await session.command(
-        sol_session.NETFN_APP, CMD_ACTIVATE,
+        messages.NETFN_APP, CMD_ACTIVATE,
         _INSTANCE + bytes([aux, 0, 0, 0]))
     check_activation(answer)
     return parse_activation(
@@ -318,7 +319,7 @@ async def deactivate(session: sol_session.Session,
     :raises: LinkError without an answer.
     """
     await session.command(
-        sol_session.NETFN_APP, CMD_DEACTIVATE, _INSTANCE + bytes(4), timeout,
+        messages.NETFN_APP, CMD_DEACTIVATE, _INSTANCE + bytes(4), timeout,
         hurry=bool(timeout))
 
 
@@ -328,5 +329,5 @@ async def close_other(session: sol_session.Session, other: int) -> None:
     :raises: LinkError without an answer.
     """
     await session.command(
-        sol_session.NETFN_APP, sol_session.CMD_CLOSE_SESSION,
+        messages.NETFN_APP, messages.CMD_CLOSE_SESSION,
         struct.pack('<I', other))

@@ -22,6 +22,7 @@ not hold, and never raises for what a packet contains.
 """
 
 import enum
+import hashlib
 import hmac
 import struct
 
@@ -40,6 +41,9 @@ _TYPE = 0x3f
 _START = b'\x06\x00\xff\x07\x06'
 _HEADER = struct.Struct('<5sBIIH')
 _HEADER_SIZE = _HEADER.size         # 16
+_pack = _HEADER.pack
+_unpack = _HEADER.unpack_from
+_equal = hmac.compare_digest
 _BLOCK = 16
 _WINDOW = 32            # sequence numbers behind the highest, 6.12.13
 
@@ -48,6 +52,14 @@ _LAST_SEQUENCE = 0xfffffff0     # 49 days of 1000 packets a second
 #: Confidentiality pads (table 13-20): 1, 2, 3... and then their number.
 _PADS = tuple(bytes(range(1, size + 1)) + bytes([size])
               for size in range(_BLOCK))
+_ZEROS = bytes(_BLOCK)
+
+#: HMAC, RFC 2104: what SHA-1 and SHA-256 hash at a time, in bytes, and the
+#: two pads that the key is combined with.
+_HASH_BLOCK = 64
+_INNER = bytes(byte ^ 0x36 for byte in range(256))
+_OUTER = bytes(byte ^ 0x5c for byte in range(256))
+
 #: Integrity pads, their number, and "next header".
 _TRAILERS = tuple(b'\xff' * size + bytes([size, 0x07]) for size in range(4))
 
@@ -64,7 +76,7 @@ class Dropped(enum.Enum):
 class Sealing:
     """The keys and counters of one session.
 
-    :param k1: integrity key.
+    :param k1: integrity key, no longer than 64 bytes.
     :param aes_key: confidentiality key, 16 bytes.
     :param digest: 'sha1' (suite 3) or 'sha256' (suite 17).
     :param code_size: bytes of the integrity check value: 12 or 16.
@@ -73,14 +85,12 @@ class Sealing:
     """
 
     __slots__ = (
-        '_aes', '_code_size', '_decryptor', '_digest', '_encryptor',
-        '_highest', '_k1', '_local_id', '_remote_id', '_seen', '_sol',
+        '_code_size', '_decryptor', '_encryptor', '_highest', '_inner',
+        '_local_id', '_outer', '_remote_id', '_seen', '_sol',
         'dropped', 'encrypt_sol', 'sequence')
 
     def __init__(self, *, k1: bytes, aes_key: bytes, digest: str,
                  code_size: int, local_id: int, remote_id: int) -> None:
-        self._k1 = k1
-        self._digest = digest
         self._code_size = code_size
         self._local_id = local_id
         self._remote_id = remote_id
@@ -96,9 +106,21 @@ class Sealing:
         # Contexts that live as long as the session: a new one for each
         # packet costs more than the encryption itself. The first block
         # that a chaining context is fed only sets what is chained on.
+        # So it is with HMAC: RFC 2104, with the key hashed once and for all.
+        block = k1.ljust(_HASH_BLOCK, b'\0')
+        self._inner = hashlib.new(digest, block.translate(_INNER))
+        self._outer = hashlib.new(digest, block.translate(_OUTER))
         cipher = Cipher(algorithms.AES(aes_key), modes.CBC(bytes(_BLOCK)))
         self._encryptor = cipher.encryptor()
         self._decryptor = cipher.decryptor()
+
+    def _code(self, signed: bytes) -> bytes:
+        """The integrity check value."""
+        inner = self._inner.copy()
+        inner.update(signed)
+        outer = self._outer.copy()
+        outer.update(inner.digest())
+        return outer.digest()[:self._code_size]
 
     @property
     def worn(self) -> bool:
@@ -119,13 +141,12 @@ class Sealing:
         if self.encrypt_sol or payload_type != PAYLOAD_SOL:
             kind |= _ENCRYPTED
             body = self._encryptor.update(
-                bytes(_BLOCK) + payload
+                _ZEROS + payload
                 + _PADS[-(len(payload) + 1) % _BLOCK])
-        packet = _HEADER.pack(
+        packet = _pack(
             _START, kind, self._remote_id, self.sequence, len(body)) + body
         packet += _TRAILERS[-(len(packet) + 2) % 4]
-        return packet + hmac.digest(
-            self._k1, packet[4:], self._digest)[:self._code_size]
+        return packet + self._code(packet[4:])
 
     def open(self, packet: bytes) -> tuple[int, bytes] | None:
         """The payload in a packet from the BMC.
@@ -136,7 +157,7 @@ class Sealing:
         end = len(packet) - self._code_size
         if end < _HEADER_SIZE + 2:
             return self._drop(Dropped.MALFORMED)
-        start, kind, session, sequence, size = _HEADER.unpack_from(packet)
+        start, kind, session, sequence, size = _unpack(packet)
         if session != self._local_id:
             return self._drop(Dropped.FOREIGN)
         plain_sol = kind == _AUTHENTICATED | PAYLOAD_SOL
@@ -145,8 +166,7 @@ class Sealing:
                     kind < _AUTHENTICATED | _ENCRYPTED
                     or size % _BLOCK or size < 2 * _BLOCK)):
             return self._drop(Dropped.MALFORMED)
-        if not hmac.compare_digest(packet[end:], hmac.digest(
-                self._k1, packet[4:end], self._digest)[:self._code_size]):
+        if not _equal(packet[end:], self._code(packet[4:end])):
             return self._drop(Dropped.FORGED)
         kind &= _TYPE
         if not self._is_new(kind, sequence):

@@ -31,7 +31,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 PACKAGE = ROOT / NAME
 
 #: The only file that may name private parts of pyghmi.
-PYGHMI_FILE = PACKAGE / 'sol' / 'session.py'
+PYGHMI_FILE = PACKAGE / 'sol' / 'login.py'
 
 COORDINATION = ('tooz', 'redis', 'etcd3gw', 'kazoo')
 CONFIGURATION = ('oslo_config', 'oslo_log', 'oslo_concurrency', 'oslo_utils',
@@ -148,11 +148,11 @@ def test_shared_files_need_only_the_standard_library() -> None:
         'conductor, bridge and CLI share these: no library comes with them')
 
 
-def test_only_session_py_imports_pyghmi() -> None:
+def test_only_login_py_imports_pyghmi() -> None:
     check_none(
         (item for item in imports(sources()) if item.is_of('pyghmi')
          and item.path != PYGHMI_FILE),
-        'sol/session.py is the only file that touches pyghmi')
+        'sol/login.py is the only file that touches pyghmi')
     assert any(item.is_of('pyghmi') for item in imports([PYGHMI_FILE])), (
         'this test looks at the wrong file')
 
@@ -191,7 +191,7 @@ def test_no_other_file_reaches_for_a_private_name_of_somebody_else() -> None:
                 found.append(f'{path.relative_to(ROOT)}:{node.lineno} '
                              f'{name}')
     assert not found, '\n'.join(
-        ['private names of pyghmi are for sol/session.py alone', *found])
+        ['private names of pyghmi are for sol/login.py alone', *found])
 
 
 def test_a_bridge_loads_nothing_it_does_not_need() -> None:

@@ -22,6 +22,7 @@ import pytest
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.sol import channel as sol_channel
 from ironic_solconsole.sol import session as sol_session
+from ironic_solconsole.sol import target as sol_target
 from tests.support import waiting
 from tests.support.bmc import codes
 from tests.support.bmc import model
@@ -40,7 +41,7 @@ class Client(sol_session.Session):
                  user: options.User = options.ADMIN, *,
                  suite: int = 17, level: int | None = None, kg: bytes = b'',
                  port: int = 0) -> None:
-        super().__init__(sol_session.Target(
+        super().__init__(sol_target.Target(
             address=bmc.address, port=port or bmc.port,
             username=user.name.encode(), password=user.password.encode(),
             kg=kg or None, privilege=level or user.level, suites=(suite,)),

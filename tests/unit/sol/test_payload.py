@@ -21,8 +21,8 @@ from ironic_solconsole.exception import Reason
 from ironic_solconsole.sol import connection
 from ironic_solconsole.sol import payload
 from ironic_solconsole.sol.link import Activation
+from ironic_solconsole.sol.messages import Answer
 from ironic_solconsole.sol.payload import Holder
-from ironic_solconsole.sol.session import Answer
 
 #: Get Session Info as a BMC that follows table 22-25 answers for a LAN
 #: session: handle, slots, active, user, privilege, channel, address, MAC,
