@@ -204,6 +204,30 @@ def test_a_bridge_loads_nothing_it_does_not_need() -> None:
     assert done.stdout.strip() == '[]', done.stdout + done.stderr
 
 
+def test_a_bridge_with_file_locks_loads_these_libraries_only() -> None:
+    """Each would be megabytes for each conductor's bridge."""
+    code = ('import sys; before = set(sys.modules)\n'
+            'import ironic_solconsole.bridge.__main__\n'
+            'from ironic_solconsole import coordination\n'
+            'from ironic_solconsole.bridge import backends\n'
+            'backends.make(coordination.Coordination("file:///x"), "a:1:b")\n'
+            'print(*sorted({m.partition(".")[0] for m in sys.modules\n'
+            '    if m not in before} - set(sys.stdlib_module_names)))\n'
+            'print(*sorted(m for m in sys.modules\n'
+            '    if m.startswith("pyghmi.")))')
+    done = subprocess.run(
+        [sys.executable, '-W', 'error', '-c', code], capture_output=True,
+        text=True, timeout=60, cwd=ROOT, stdin=subprocess.DEVNULL)
+    assert not done.returncode, done.stderr
+    libraries, of_pyghmi = done.stdout.splitlines()
+    assert {name for name in libraries.split() if name[0] != '_'} == {
+        'cryptography', NAME, 'pyghmi'}
+    assert of_pyghmi.split() == [
+        'pyghmi.constants', 'pyghmi.exceptions', 'pyghmi.ipmi',
+        'pyghmi.ipmi.private', 'pyghmi.ipmi.private.constants',
+        'pyghmi.ipmi.private.session', 'pyghmi.ipmi.private.util']
+
+
 def _project_files() -> list[pathlib.Path]:
     found = [ROOT / 'setup.py']
     for name in (NAME, 'tests', 'benchmarks', 'demo', 'devstack', 'doc',

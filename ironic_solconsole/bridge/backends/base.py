@@ -51,6 +51,8 @@ class Held:
         it: it cannot expire in the backend before this plus the TTL.
     """
 
+    __slots__ = ('name', 'since')
+
     def __init__(self, name: str, since: float) -> None:
         self.name = name
         self.since = since

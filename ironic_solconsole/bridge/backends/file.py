@@ -16,18 +16,19 @@ These are POSIX locks: they belong to the process, end with it however it
 ends, and never expire otherwise. They are also lost as soon as the process
 closes *any* descriptor of the file, so that nothing but this module may
 open a lock file.
+
+Paths and locks are those of tooz's file driver; it is not used, as that and
+what comes with it take more memory than all else in a bridge.
 """
 
 from collections.abc import Iterator
 from collections.abc import Sequence
 import contextlib
+import errno
 import fcntl
 import os
 import struct
 import threading
-import typing
-
-from tooz.drivers import file as tooz_file
 
 from ironic_solconsole import coordination
 from ironic_solconsole.bridge.backends import base
@@ -42,24 +43,28 @@ _here: dict[str, str] = {}
 
 
 class _Held(base.Held):
-    def __init__(self, name: str, since: float, lock: typing.Any) -> None:
-        super().__init__(name, since)
-        self.lock = lock
+    """
+    :param path: of the file.
+    :param descriptor: by which it is locked; -1 when it was given back.
+    """
 
-    @property
-    def path(self) -> str:
-        return os.fsdecode(self.lock._lock.path)
+    __slots__ = ('descriptor', 'path')
+
+    def __init__(self, name: str, since: float, path: str,
+                 descriptor: int) -> None:
+        super().__init__(name, since)
+        self.path = path
+        self.descriptor = descriptor
 
     def in_force(self) -> bool:
         """Whether others who want the lock meet ours."""
-        opened = self.lock._lock.lockfile
-        if not self.lock.acquired or opened is None:
+        if self.descriptor < 0:
             return False
         try:
             there = os.stat(self.path, follow_symlinks=False)
         except FileNotFoundError:
             return False
-        return os.path.samestat(there, os.fstat(opened.fileno()))
+        return os.path.samestat(there, os.fstat(self.descriptor))
 
 
 class File(base.Common[_Held]):
@@ -70,11 +75,7 @@ class File(base.Common[_Held]):
     def __init__(self, settings: coordination.Coordination,
                  member_id: str) -> None:
         super().__init__(settings, member_id)
-        parts, options = base.url_options(settings)
-        self._dir = parts.path
-        with base.translated():
-            self._driver: typing.Any = tooz_file.FileDriver(
-                member_id.encode(), parts, options)
+        self._dir = base.url_options(settings)[0].path
 
     def start(self) -> float:
         """See :class:`base.Backend`."""
@@ -102,46 +103,63 @@ class File(base.Common[_Held]):
     def taken(self, names: Sequence[str]) -> set[str]:
         """See :class:`base.Backend`."""
         with base.translated():
-            return {name for name in names if self._is_taken(
-                os.fsdecode(self._driver.get_lock(
-                    name.encode())._lock.path))}
+            return {name for name in names
+                    if self._is_taken(self._path(name))}
+
+    def _path(self, name: str) -> str:
+        """Where tooz has the lock as well."""
+        return os.path.abspath(os.path.join(self._dir, name))
 
     def _acquire(self, names: list[str]) -> dict[str, _Held | str]:
         return {name: self._acquire_one(name) for name in names}
 
     def _acquire_one(self, name: str) -> _Held | str:
-        held = _Held(name, base.now(), self._driver.get_lock(name.encode()))
+        path = self._path(name)
+        since = base.now()
         with _mutex:
-            if held.path in _here:
-                return _here[held.path]
+            if path in _here:
+                return _here[path]
+            held = _Held(name, since, path, self._open(path))
+            got = False
             try:
-                got = held.lock.acquire(blocking=False)
-                if got and not held.in_force():
-                    # Replaced between open and lock.
-                    held.lock.release()
-                    got = False
+                got = self._lock(held.descriptor) and held.in_force()
             finally:
-                # Left to the garbage collector, it would be closed when
-                # the next try may have had success.
-                opened = held.lock._lock.lockfile
-                if not held.lock.acquired and opened is not None:
-                    opened.close()
+                if not got:     # also when it was replaced meanwhile
+                    os.close(held.descriptor)
             if not got:
-                return self._read_holder(held.path)
-            _here[held.path] = self._member_id
-        self._write_holder(held.path)
+                return self._read_holder(path)
+            _here[path] = self._member_id
+        self._write_holder(path)
         return held
+
+    def _open(self, path: str) -> int:
+        flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+        try:
+            return os.open(path, flags, 0o600)
+        except FileNotFoundError:
+            os.makedirs(self._dir, mode=0o700, exist_ok=True)
+            return os.open(path, flags, 0o600)
+
+    def _lock(self, descriptor: int) -> bool:
+        try:
+            fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise
+            return False
+        return True
 
     def _release(self, held: list[_Held]) -> None:
         for each in held:
             with _mutex:
-                if not each.lock.acquired:
+                if each.descriptor < 0:
                     continue
                 if each.in_force():
                     with contextlib.suppress(OSError):
                         os.unlink(each.path + '.holder')
                 _here.pop(each.path, None)
-                each.lock.release()
+                os.close(each.descriptor)       # and with it the lock
+                each.descriptor = -1
 
     def _bury(self, names: list[str], member: str) -> None:
         pass        # the locks of a process end with it

@@ -21,13 +21,14 @@ import inspect
 import os
 import pathlib
 import re
+import urllib.parse
 
 import pytest
+from tooz.drivers import file as tooz_file
 
 from ironic_solconsole import coordination
 from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge.backends import etcd
-from ironic_solconsole.bridge.backends import file
 from ironic_solconsole.bridge.backends import redis
 from ironic_solconsole.bridge.backends import zookeeper
 
@@ -36,7 +37,7 @@ NAME = 'ironic-solconsole-x'
 
 #: By library; the tests below are about each of them.
 PRIVATE = {
-    'file.py': {'_lock'},
+    'file.py': set(),
     'redis.py': {'_make_client'},
     'etcd.py': {'_key_b64'},
     'zookeeper.py': {'_coord', '_connection', '_invoke', '_lock',
@@ -66,23 +67,22 @@ def test_every_private_name_of_a_library_is_listed_here(name):
 
 
 @pytest.mark.parametrize('driver', [
-    file.tooz_file.FileDriver, redis.tooz_redis.RedisDriver,
-    etcd.tooz_etcd.Etcd3Driver, zookeeper.tooz_zookeeper.KazooDriver])
+    redis.tooz_redis.RedisDriver, etcd.tooz_etcd.Etcd3Driver,
+    zookeeper.tooz_zookeeper.KazooDriver])
 def test_drivers_of_tooz_are_made_as_before(driver):
     assert parameters(driver)[:3] == ['member_id', 'parsed_url', 'options']
     assert parameters(driver.get_lock) == ['self', 'name']
 
 
-def test_file_lock(tmp_path):
-    backend = backends.make(made(f'file://{tmp_path}'), MEMBER)
-    lock = backend._driver.get_lock(NAME.encode())
-    assert os.fsdecode(lock._lock.path) == f'{tmp_path}/{NAME}'
-    assert lock._lock.lockfile is None
-    assert lock.acquire(blocking=False)
-    assert lock.acquired
-    assert lock._lock.lockfile.fileno() > 2
-    lock.release()
-    assert not lock.acquired
+def test_file_locks_are_where_tooz_has_them(tmp_path):
+    url = f'file://{tmp_path}'
+    driver = tooz_file.FileDriver(
+        MEMBER.encode(), urllib.parse.urlsplit(url), {})
+    theirs = driver.get_lock(NAME.encode())
+    [(_, held)] = backends.make(made(url), MEMBER).acquire(
+        [NAME], backends.now() + 10)
+    assert held.path == os.fsdecode(theirs._lock.path)
+    assert os.path.exists(held.path)
 
 
 def test_redis_client_has_no_retries_and_our_timeouts():
