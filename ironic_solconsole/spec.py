@@ -205,7 +205,7 @@ class ConsoleSpec:
         return f'tcp://{join_host_port(self.tcp_host, self.tcp_port)}'
 
     def target(self) -> dict[str, typing.Any]:
-        """The BMC and the account, as ``sol.session.Target`` has them.
+        """The BMC and the account, as ``sol.target.Target`` has them.
 
         Holds the password.
         """

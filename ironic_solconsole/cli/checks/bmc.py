@@ -27,9 +27,11 @@ import time
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
 from ironic_solconsole.cli import checks
+from ironic_solconsole.sol import messages
 from ironic_solconsole.sol import payload as sol_payload
 from ironic_solconsole.sol import sealing
 from ironic_solconsole.sol import session as sol_session
+from ironic_solconsole.sol import target as sol_target
 
 #: Seconds for everything that is asked of a BMC.
 TIMEOUT = 60.0
@@ -83,12 +85,12 @@ class Readings:
     session: int
     seconds: float
     slowest: float
-    device: sol_session.Answer
-    own: sol_session.Answer
-    status: sol_session.Answer
-    instance: sol_session.Answer
-    access: sol_session.Answer
-    parameters: dict[int, sol_session.Answer]
+    device: messages.Answer
+    own: messages.Answer
+    status: messages.Answer
+    instance: messages.Answer
+    access: messages.Answer
+    parameters: dict[int, messages.Answer]
     holder: sol_payload.Holder | None
 
 
@@ -100,7 +102,7 @@ class _Asker:
         self.slowest = 0.0
 
     async def ask(self, command: int, data: bytes = b'',
-                  netfn: int = sol_session.NETFN_APP) -> sol_session.Answer:
+                  netfn: int = messages.NETFN_APP) -> messages.Answer:
         """Ask; who does not answer does not know it, if he is there.
 
         :raises: LinkError
@@ -110,13 +112,13 @@ class _Asker:
             answer = await self._session.command(netfn, command, data)
         except exception.LinkError:
             await sol_payload.keep_alive(self._session)
-            answer = sol_session.Answer(0xc1, b'')
+            answer = messages.Answer(0xc1, b'')
         else:
             self.slowest = max(self.slowest, time.monotonic() - began)
         return answer
 
 
-async def read(target: sol_session.Target) -> Readings:
+async def read(target: sol_target.Target) -> Readings:
     """Log in, ask, log out.
 
     :raises: LinkError
@@ -145,12 +147,12 @@ async def _read(session: sol_session.Session, seconds: float) -> Readings:
     return Readings(
         suite=session.suite or 0, session=session.session_id,
         seconds=seconds, own=own,
-        device=await asker.ask(sol_session.CMD_GET_DEVICE_ID),
+        device=await asker.ask(messages.CMD_GET_DEVICE_ID),
         status=await asker.ask(sol_payload.CMD_ACTIVATION_STATUS, sol),
         instance=await asker.ask(
             sol_payload.CMD_INSTANCE_INFO, sol + b'\x01'),
         access=await asker.ask(_CMD_USER_PAYLOAD_ACCESS, bytes(
-            [_THIS_CHANNEL, user])) if user else sol_session.Answer(
+            [_THIS_CHANNEL, user])) if user else messages.Answer(
                 0xc1, b''),
         parameters={number: await asker.ask(
             _CMD_SOL_PARAMETER, bytes([_THIS_CHANNEL, number, 0, 0]),
@@ -172,7 +174,7 @@ def check(spec: console_spec.ConsoleSpec,
         # SIGTERM ends it as Ctrl-C does: with a logout.
         asyncio.get_running_loop().add_signal_handler(
             signal.SIGTERM, task.cancel)
-        return await read(sol_session.Target(**spec.target()))
+        return await read(sol_target.Target(**spec.target()))
 
     try:
         readings = asyncio.run(run())
@@ -360,7 +362,7 @@ def _swapped(port: int) -> int:
     return port >> 8 | (port & 0xff) << 8
 
 
-def _maker(device: sol_session.Answer) -> tuple[str, tuple[str, ...]]:
+def _maker(device: messages.Answer) -> tuple[str, tuple[str, ...]]:
     if device.code or len(device.data) < 9:
         return '', ()
     number = int.from_bytes(device.data[6:9], 'little') & 0xfffff

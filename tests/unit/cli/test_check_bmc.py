@@ -26,8 +26,8 @@ from ironic_solconsole import spec as console_spec
 from ironic_solconsole.cli import checks
 from ironic_solconsole.cli.checks import bmc
 from ironic_solconsole.cli.checks import node_file
+from ironic_solconsole.sol import messages
 from ironic_solconsole.sol import payload as sol_payload
-from ironic_solconsole.sol import session as sol_session
 
 OK, WARNING, ERROR, SKIPPED = checks.Verdict
 INFO = {'ipmi_address': '192.0.2.7', 'ipmi_username': 'admin',
@@ -154,11 +154,11 @@ def test_files_that_are_not_there_or_too_large(
 # -- the answers of a BMC ------------------------------------------------
 
 SPEC = parse({'driver_info': INFO}).to_spec('persistent')
-UNKNOWN = sol_session.Answer(0xc1, b'')
+UNKNOWN = messages.Answer(0xc1, b'')
 
 
-def answer(*data: int) -> sol_session.Answer:
-    return sol_session.Answer(0, bytes(data))
+def answer(*data: int) -> messages.Answer:
+    return messages.Answer(0, bytes(data))
 
 
 ADDRESS = (192, 0, 2, 1, 2, 0, 0, 0, 0, 1, 0x10, 0x27)
@@ -274,8 +274,8 @@ def test_a_login_that_fails_has_one_error_with_advice(
 
 
 @given(st.builds(
-    sol_session.Answer, st.sampled_from([0, 0xc1, 0xff]),
+    messages.Answer, st.sampled_from([0, 0xc1, 0xff]),
     st.binary(max_size=20)))
-def test_no_answer_of_a_bmc_breaks_it(said: sol_session.Answer) -> None:
+def test_no_answer_of_a_bmc_breaks_it(said: messages.Answer) -> None:
     judge(device=said, own=said, status=said, instance=said, access=said,
           parameters=dict.fromkeys((1, 2, 8), said))
