@@ -211,6 +211,36 @@ OPTIONS = [
              'of nova-serialproxy, as 192.0.2.0/24,2001:db8::/64; empty: from '
              'everywhere. Others are disconnected, and logged once a '
              'minute.'),
+    cfg.StrOpt(
+        'transcript_dir',
+        help='Absolute path of a directory for transcripts: what each host '
+             'has printed, and what happened at its console, in a file '
+             'for each node. It is created with mode 0750, its files with '
+             '0640. Unset: there are no transcripts. Tenants read passwords '
+             'aloud on consoles, so think of who may read it.'),
+    cfg.IntOpt(
+        'transcript_max_bytes', default=4 * 1024 * 1024, min=0,
+        help='Bytes after which the file of a node is renamed to end in .1, '
+             'and a new one begun. Less than 65536 counts as that. 0 '
+             'leaves it to logrotate or the like, whose new file is taken '
+             'within 5 seconds; a new file for a new instance is begun in '
+             'any case.'),
+    cfg.IntOpt(
+        'transcript_backups', default=4, min=0, max=1000,
+        help='Older files, .1 and so on, that are kept for each node. With '
+             '0 the only one is removed when it is full.'),
+    cfg.IntOpt(
+        'transcript_keep_days', default=30, min=0, max=36500,
+        help='Days after which the transcripts of a node are removed that '
+             'was deleted from Ironic; 0 keeps them for ever. They count '
+             'from when a conductor that writes to the directory has found '
+             'the node to be gone.'),
+    cfg.IntOpt(
+        'transcript_buffer', default=256 * 1024, min=16 * 1024,
+        max=64 * 1024 * 1024,
+        help='Bytes of output of one console that wait for a disk that is '
+             'slow, full or away. What does not fit is lost for the '
+             'transcript alone, and a mark in it says how many bytes.'),
     cfg.IntOpt(
         'keepalive_interval', default=10, min=1, max=20,
         help='Seconds between two questions to a BMC whether the console '

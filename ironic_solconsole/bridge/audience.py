@@ -79,6 +79,9 @@ class Source(typing.Protocol):
     def viewers_changed(self, came: bool) -> None:
         """A viewer came to stay, or one that did has left."""
 
+    def record_viewer(self, event: str) -> None:
+        """What a viewer did, for the transcript."""
+
     def replay_permitted(self) -> bool:
         """Whether what the host has said may be shown at this moment."""
 
@@ -146,6 +149,7 @@ class Audience:
             self._end(viewer, refusal)
             return False
         self._viewers[viewer] = _Told()
+        self._source.record_viewer(f'viewer {viewer.peer} came')
         if self._settings.exclusive:
             self._order.append(viewer)
         if self._source.replay_permitted():
@@ -159,6 +163,7 @@ class Audience:
 
     def left(self, viewer: console_listener.Viewer) -> None:
         if self._forget(viewer):
+            self._source.record_viewer(f'viewer {viewer.peer} left')
             self._source.viewers_changed(False)
 
     def typed(self, viewer: console_listener.Viewer, data: bytes) -> int:
@@ -232,6 +237,8 @@ class Audience:
                      notice: str) -> None:
         self._forget(viewer)
         self._end(viewer, notice)
+        self._source.record_viewer(
+            f'viewer {viewer.peer} was disconnected: {notice}')
         self._source.viewers_changed(False)
 
     def _look_for_idle(self) -> None:
@@ -417,6 +424,8 @@ class Audience:
         self._order.clear()
         for viewer in viewers:
             self._end(viewer, notice)
+            self._source.record_viewer(
+                f'viewer {viewer.peer} was disconnected: {notice}')
         if viewers:
             self._source.viewers_changed(False)
 

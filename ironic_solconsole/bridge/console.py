@@ -39,6 +39,8 @@ from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
+from ironic_solconsole.bridge import transcript_events
+from ironic_solconsole.bridge import transcript_writer
 from ironic_solconsole.sol import channel as sol_channel
 from ironic_solconsole.sol import connection as sol_connection
 from ironic_solconsole.sol import link as sol_link
@@ -57,11 +59,13 @@ class Limits(typing.NamedTuple):
     :param audience: those about viewers.
     :param keepalive_interval: seconds between two keepalives to a BMC.
     :param linger: seconds for which a link on demand outlasts its viewers.
+    :param transcripts: what writes transcripts, if there are any.
     """
 
     audience: console_audience.AudienceSettings
     keepalive_interval: int
     linger: float
+    transcripts: transcript_writer.Writer | None = None
 
 
 def target_of(spec: console_spec.ConsoleSpec) -> sol_target.Target:
@@ -128,6 +132,10 @@ class Console:
         self._extra = {'node': spec.node}
         self.bytes_in = 0
         self.bytes_out = 0
+        self._transcript = (
+            None if limits.transcripts is None else
+            limits.transcripts.open(spec.node, spec.instance_uuid))
+        self._link_event: transcript_events.LinkEvent | None = None
         self._audience = console_audience.Audience(
             self, limits.audience, self._extra)
         if not admitted:
@@ -151,6 +159,9 @@ class Console:
         if self._lease is not None or self._closed:
             return
         self._audience.shut = ''
+        if self._limits.transcripts is not None:
+            self.record(f'opened by {self._limits.transcripts.host}, node '
+                        f'name {self.spec.name or "none"}')
         self._lease = self._leases.want(self.spec.node, self)
         self.lease_changed()
         predecessor, self._predecessor = self._predecessor, None
@@ -186,6 +197,8 @@ class Console:
             self._audience.dismiss(notices.NEW_OWNER)
             self._audience.erase()
             self._link.drop_input()
+            if self._transcript is not None:
+                self._transcript.new_owner(spec.instance_uuid)
         target, workarounds = target_of(spec), workarounds_of(spec)
         if (target, workarounds) != (
                 self._link.target, self._link.workarounds):
@@ -216,6 +229,9 @@ class Console:
         self._listener.close()
         self._audience.close()
         self._link.close()
+        if self._transcript is not None:
+            self._transcript.close()
+            self._transcript = None
 
     async def wait_closed(self) -> None:
         """Wait until the BMC's session is logged out or given up, and give
@@ -248,6 +264,7 @@ class Console:
             self._lease.valid)
         self._link.park()
         self._audience.pause()
+        self.record('parked')
         return True
 
     def take_up(self, spec: console_spec.ConsoleSpec) -> bool:
@@ -266,9 +283,10 @@ class Console:
         parking.timer.cancel()
         self._parking = None
         self.spec = spec
+        self.record('taken up')
         self._audience.resume()
         if parking.output:
-            self._audience.deliver(bytes(parking.output))
+            self._deliver(bytes(parking.output))
         self._link.unpark(spec.steal == 'once')
         self.link_changed()
         return True
@@ -329,6 +347,14 @@ class Console:
                        is console_lease.Standing.ELSEWHERE else ''),
         }
 
+    def record(self, event: str) -> None:
+        """Write down what happened, if there is a transcript.
+
+        :param event: a few words.
+        """
+        if self._transcript is not None:
+            self._transcript.event(event)
+
     # -- viewers (audience.Source) ---------------------------------------
 
     def input_from_viewers(self, data: bytes) -> int:
@@ -345,6 +371,10 @@ class Console:
         elif not self._audience.count and not self._closed:
             self._link.deserted()
 
+    def record_viewer(self, event: str) -> None:
+        if self._transcript is not None:
+            self._transcript.viewer_event(event)
+
     def replay_permitted(self) -> bool:
         # While another process has the console, ours is out of date.
         return self.link_permitted()
@@ -354,12 +384,17 @@ class Console:
     def link_data(self, data: bytes) -> None:
         self.bytes_out += len(data)
         if self._parking is None:
-            self._audience.deliver(data)
+            self._deliver(data)
             return
         output = self._parking.output
         output += data
         if len(output) + sol_channel.MAX_CHARACTERS > PARKED_OUTPUT:
             self._link.take_no_output()
+
+    def _deliver(self, data: bytes) -> None:
+        if self._transcript is not None:
+            self._transcript.data(data)
+        self._audience.deliver(data)
 
     def link_changed(self) -> None:
         if self.parked:
@@ -367,6 +402,7 @@ class Console:
         self._audience.offer_room()
         if self._closed:
             return
+        self._record_link()
         link = self._link
         if link.state is sol_link.LinkState.CONNECTED:
             self._drop_told = False
@@ -377,6 +413,16 @@ class Console:
                asyncio.get_running_loop().time() + link.next_try)
         self._audience.state(notices.of_state(
             link.state, link.reason, before, due, link.detail))
+
+    def _record_link(self) -> None:
+        link = self._link
+        event = transcript_events.of_link(
+            link.state, link.reason, link.detail, self.spec.bmc, link.suite)
+        if event is None or (self._link_event is not None
+                             and self._link_event.key == event.key):
+            return
+        self._link_event = event
+        self.record(event.text)
 
     def link_memory_changed(self) -> None:
         self._on_memory(self)

@@ -42,6 +42,7 @@ from ironic_solconsole.bridge import descriptors
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as bridge_listener
 from ironic_solconsole.bridge import quiet
+from ironic_solconsole.bridge import transcript_service
 from ironic_solconsole.bridge import wire
 from ironic_solconsole.sol import link as sol_link
 
@@ -167,6 +168,7 @@ class Service:
             'resume': self._resume,
             'retry': self._retry,
             'steal': self._steal,
+            'transcripts': self._transcripts,
         }
         self._client_verbs = {
             'list', 'show', 'ping', 'release', 'resume', 'retry', 'steal'}
@@ -212,7 +214,9 @@ class Service:
             audience=_audience_settings(options),
             keepalive_interval=int(
                 _number(options, 'keepalive_interval', 1, 20)),
-            linger=_number(options, 'linger', 0, 86400))
+            linger=_number(options, 'linger', 0, 86400),
+            transcripts=transcript_service.make(
+                options.get('transcript'), self._host))
         slots = int(_number(options, 'login_concurrency', 1, 1024))
         timeout = _number(options, 'conductor_timeout', 1, 3600)
         dead = options.get('dead', [])
@@ -237,6 +241,8 @@ class Service:
         self._leases = console_lease.LeaseKeeper(
             settings, backend, timeout, dead)
         self._leases.start()
+        if limits.transcripts is not None:
+            limits.transcripts.start()
         self._limits = limits
         return {'pid': os.getpid(), 'version': str(control.VERSION),
                 'member': member}
@@ -415,6 +421,10 @@ class Service:
         return {'consoles': len(self._consoles),
                 'tasks': len(asyncio.all_tasks())}
 
+    async def _transcripts(self, args: control.Json) -> control.Json:
+        assert self._limits is not None
+        return transcript_service.clean(self._limits.transcripts, args)
+
     async def _heartbeat(self, args: control.Json) -> control.Json:
         """The conductor's ping."""
         age = args.get('database_age')
@@ -505,3 +515,5 @@ class Service:
             await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
         if self._leases is not None:
             await self._leases.stop()
+        if self._limits is not None and self._limits.transcripts is not None:
+            await self._limits.transcripts.stop()

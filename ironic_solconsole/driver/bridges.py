@@ -132,6 +132,18 @@ class BridgePool:
         """Close a parked console, as keeper.Bridge.close_parked() does."""
         return self._bridge(node).close_parked(node, generation)
 
+    def clean_transcripts(self, args: control.Json) -> control.Json:
+        """Ask the first bridge that runs about transcripts.
+
+        :param args: see bridge/transcript_service.py.
+        :returns: its answer; nothing if there is none.
+        """
+        for bridge in self._bridges:
+            answer = bridge.ask('transcripts', args)
+            if answer is not None:
+                return answer
+        return {}
+
     def url(self, node: str, generation: str) -> str:
         """Where a console listens, as keeper.Bridge.url() tells."""
         return self._bridge(node).url(node, generation)

@@ -60,6 +60,7 @@ from ironic_solconsole.driver import parked as parked_consoles
 from ironic_solconsole.driver import ring
 from ironic_solconsole.driver import run_dir
 from ironic_solconsole.driver import takeover
+from ironic_solconsole.driver import transcripts
 from ironic_solconsole.driver import verdict
 from ironic_solconsole.driver.metrics import METRICS
 
@@ -536,6 +537,7 @@ class SolConsole(base.ConsoleInterface):
             'keepalive_interval': options.keepalive_interval,
             'login_concurrency': options.login_concurrency,
             'linger': options.linger,
+            'transcript': transcripts.bridge_options(),
             'log_level': stdlib_logging.getLogger(
                 'ironic_solconsole').getEffectiveLevel()}
 

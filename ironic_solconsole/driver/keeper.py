@@ -416,6 +416,19 @@ class Bridge:
                                'node': node, 'problem': problem})
         asked.kill()
 
+    def ask(self, verb: str, args: control.Json) -> control.Json | None:
+        """Ask the process something, if it runs; None without an answer."""
+        with self._changed:
+            running = self._process
+        if running is None or running.gone:
+            return None
+        try:
+            return running.request(verb, args, self._timing.reply_margin)
+        except exception.ControlError as error:
+            LOG.debug('Bridge %(number)d did not answer %(verb)s: %(error)s',
+                      {'number': self.number, 'verb': verb, 'error': error})
+            return None
+
     def url(self, node: str, generation: str) -> str:
         """Where a console listens, or ''. Never waits.
 

@@ -61,6 +61,17 @@ class Snapshot:
                 rows[row.uuid] = row
         return rows
 
+    def existing(self, uuids: Iterable[str]) -> set[str]:
+        """Which of these nodes there are."""
+        found: set[str] = set()
+        left = iter(sorted(set(uuids)))
+        while batch := list(itertools.islice(left, _BATCH)):
+            found.update(row[0] for row in (
+                self._manager.dbapi.get_nodeinfo_list(
+                    columns=['uuid'],
+                    filters={'uuid_in': batch, 'include_children': True})))
+        return found
+
     def mapped(self, row: moves.Row) -> bool:
         """Whether a node belongs to this conductor."""
         return self._mapped(row.uuid, row.driver, row.conductor_group)

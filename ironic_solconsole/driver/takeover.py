@@ -57,6 +57,7 @@ from ironic_solconsole.driver import orphans
 from ironic_solconsole.driver import parked
 from ironic_solconsole.driver import ring
 from ironic_solconsole.driver import snapshot
+from ironic_solconsole.driver import transcripts
 
 LOG = log.getLogger(__name__)
 
@@ -99,6 +100,8 @@ class Takeover:
         self._failing: dict[str, str] = {}
         self._neighbours: neighbours.Watch | None = None
         self._parked = parked.ParkedConsoles()
+        self._cleaner = transcripts.Cleaner(
+            pool, options.transcript_keep_days)
         # nodes that keep our marker and have another interface now
         self._to_unmark: set[str] = set()
 
@@ -148,6 +151,8 @@ class Takeover:
                 due.done(began, rings)
                 if due is self._untakeover_due:
                     self._look_at_neighbours(manager)
+                    self._cleaner.look(snapshot.Snapshot(
+                        manager, rings).existing, began)
         finally:
             self._passing.release()
 

@@ -39,7 +39,7 @@ CONFIGURATION = ('oslo_config', 'oslo_log', 'oslo_concurrency', 'oslo_utils',
 IRONIC = ('ironic', 'ironic_lib')
 DRIVER_INFO = f'{NAME}.driver_info'
 SHARED = (f'{NAME}.control', f'{NAME}.coordination', f'{NAME}.spec',
-          f'{NAME}.exception')
+          f'{NAME}.transcript', f'{NAME}.exception')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +119,7 @@ def test_sol_imports_nothing_of_ours_but_exception() -> None:
     ('control.py', (f'{NAME}.exception',)),
     ('coordination.py', (f'{NAME}.exception',)),
     ('spec.py', (f'{NAME}.exception',)),
+    ('transcript.py', ()),
     ('conf.py', (f'{NAME}.exception',)),
     ('exception.py', ())])
 def test_imports_run_downwards(part: str, allowed: tuple[str, ...]) -> None:
@@ -141,7 +142,7 @@ def test_of_the_command_line_only_the_check_of_a_bmc_uses_sol() -> None:
 def test_shared_files_need_only_the_standard_library() -> None:
     paths = [PACKAGE / f'{name}.py'
              for name in ('exception', 'spec', 'control', 'coordination',
-                          'driver_info')]
+                          'driver_info', 'transcript')]
     check_none(
         (item for item in imports(paths) if not item.is_of(NAME)
          and item.module.partition('.')[0] not in sys.stdlib_module_names),

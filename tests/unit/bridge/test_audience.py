@@ -117,6 +117,7 @@ class Console:
         self.room: int | None = None
         self.permitted = True
         self.changes: list[bool] = []
+        self.recorded: list[str] = []
         values: dict[str, typing.Any] = {
             'max_clients': 8, 'client_buffer': LIMIT, **options}
         self.audience = bridge_audience.Audience(
@@ -136,6 +137,9 @@ class Console:
 
     def viewers_changed(self, came: bool) -> None:
         self.changes.append(came)
+
+    def record_viewer(self, event: str) -> None:
+        self.recorded.append(event)
 
     def attach(self, address: str = '192.0.2.1',
                room: int | None = None) -> Transport:
@@ -470,6 +474,13 @@ async def test_who_was_idle_longest_makes_room() -> None:
     fourth = console.attach()
     assert fourth.ended
     assert console.audience.count == 2
+    came, rest = console.recorded[:2], console.recorded[2:]
+    assert all(text.startswith('viewer 192.0.2.1:')
+               and text.endswith(' came') for text in came), came
+    # Nothing of the fourth, which never was at the console.
+    assert rest == [
+        came[1].replace('came', f'was disconnected: {notices.MADE_ROOM}'),
+        rest[1]] and rest[1].endswith(' came'), rest
 
 
 @in_loop

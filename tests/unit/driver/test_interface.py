@@ -1133,6 +1133,22 @@ def test_what_viewers_may_do_is_told_to_the_bridge(
     assert {name: given.get(name) for name in wanted} == wanted
 
 
+def test_where_transcripts_go_is_told_to_the_bridge(
+        setup: Setup, options: collections.abc.Callable[..., None],
+        caplog: pytest.LogCaptureFixture) -> None:
+    setup.console.watch_conductor(manager := fakes.Manager(), None)
+    assert setup.console._bridge_options(0)['transcript'] is None
+    options('transcript_dir', 'var/log/consoles')
+    assert setup.console._bridge_options(0)['transcript'] is None
+    assert 'not an absolute path' in caplog.text
+    options('transcript_dir', '/var/log/consoles')
+    options('transcript_max_bytes', 0)
+    given = setup.console._bridge_options(0)['transcript']
+    manager.shut_down()
+    assert given == {'directory': '/var/log/consoles', 'max_bytes': 0,
+                     'backups': 4, 'buffer': 262144}
+
+
 @pytest.mark.parametrize('network', ['x', '192.0.2.1/24', ''])
 def test_what_is_no_network_is_no_option(
         network: str, options: collections.abc.Callable[..., None]) -> None:
