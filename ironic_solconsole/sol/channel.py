@@ -175,6 +175,11 @@ class InputDropped:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class BreakAccepted:
+    """The BMC has taken a serial break."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Unavailable:
     """The BMC cannot reach the host's serial port (host powered off)."""
 
@@ -195,9 +200,11 @@ class Lost:
 
 
 Event = (DataReceived | BreakReceived | Overrun | InputAccepted
-         | InputDropped | Unavailable | Available | Deactivated | Lost)
+         | InputDropped | BreakAccepted | Unavailable | Available
+         | Deactivated | Lost)
 
 # They carry nothing, so one of each will do.
+_BREAK_ACCEPTED = BreakAccepted()
 _BREAK_RECEIVED = BreakReceived()
 _OVERRUN = Overrun()
 
@@ -798,6 +805,7 @@ class SolChannel:
                 self._breaks.popleft()
                 self._break_tries = 0
                 self.breaks_accepted += 1
+                self._events.append(_BREAK_ACCEPTED)
             elif self._break_tries >= BREAK_TRIES:
                 refused = False
                 self._drop(0, 1, 'the BMC refuses serial breaks')

@@ -141,6 +141,7 @@ class Link:
         self._channel: sol_channel.SolChannel | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[None] | None = None
+        self._break: asyncio.Future[str] | None = None
         self._check = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
@@ -430,6 +431,30 @@ class Link:
         taken = self._channel.send(data, self._loop.time())
         self._pump()
         return taken
+
+    def send_break(self) -> asyncio.Future[str]:
+        """Send the host a serial break, behind what was typed before.
+
+        :returns: its result is why the BMC has not taken it, '' if it has.
+            What waits on it must not cancel it.
+        """
+        answer: asyncio.Future[str] = self._loop.create_future()
+        if self._break is not None:
+            answer.set_result('another break is under way')
+        elif (self._channel is None or self._parked
+                or self.state is not LinkState.CONNECTED
+                or not self._owner.link_permitted()
+                or not self._channel.send_break(self._loop.time())):
+            answer.set_result('the console is not connected')
+        else:
+            self._break = answer
+            self._pump()
+        return answer
+
+    def _answer_break(self, why: str) -> None:
+        answer, self._break = self._break, None
+        if answer is not None and not answer.done():
+            answer.set_result(why)
 
     # -- the task --------------------------------------------------------
 
@@ -731,7 +756,12 @@ class Link:
         elif isinstance(event, sol_channel.InputAccepted):
             self._owner.link_input_accepted(event.count)
         elif isinstance(event, sol_channel.InputDropped):
-            self._owner.link_input_dropped(event.count)
+            if event.breaks:
+                self._answer_break(event.why)
+            if event.count:
+                self._owner.link_input_dropped(event.count)
+        elif isinstance(event, sol_channel.BreakAccepted):
+            self._answer_break('')
         elif isinstance(event, sol_channel.Deactivated):
             self._lose(Reason.CLOSED_BY_BMC,
                        'the BMC deactivated the SOL payload')
@@ -757,6 +787,7 @@ class Link:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        self._answer_break('the link to the BMC was lost')
         if channel is not None and channel.pending:
             self._owner.link_input_dropped(channel.pending)
 

@@ -622,7 +622,8 @@ def test_a_break_is_a_packet_of_its_own_with_the_operation_bit():
     bench.sends_break()
     bench.expect_sent(serial_break(2))
     bench.bmc_sends(acks=2)
-    bench.expect_nothing()
+    bench.expect_sent()
+    bench.expect_events(channel.BreakAccepted())
     assert bench.channel.breaks_accepted == 1
     assert bench.channel.pending_breaks == 0
 

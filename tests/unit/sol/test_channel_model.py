@@ -53,6 +53,7 @@ class Console:
         self.typed = []         # less what was dropped
         self.accepted = 0
         self.viewed = []
+        self.breaks = 0         # that the channel says were taken
         self.wrote = []         # less what the BMC gave up
 
     def activate(self):
@@ -147,6 +148,9 @@ class Console:
             self.viewed.append(model.BREAK)
         elif isinstance(event, channel.InputAccepted):
             self.accepted += event.count
+        elif isinstance(event, channel.BreakAccepted):
+            self.breaks += 1
+            assert self.breaks <= self.bmc.host_received.count(model.BREAK)
         elif isinstance(event, channel.InputDropped):
             got = len(self.bmc.host_received)
             dropped = self.typed[got:]
