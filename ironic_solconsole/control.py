@@ -22,8 +22,9 @@ kinds of line::
 
 A request is answered exactly once, in any order. The conductor may send
 every verb; the UNIX socket that the command line uses offers those that
-open nothing and tell no secret. This module decides what is a valid line
-and owns no socket.
+open nothing and tell no secret. After the reply to ``attach`` that socket
+carries the console's bytes, both ways, and no lines any more. This module
+decides what is a valid line and owns no socket.
 """
 
 import dataclasses
@@ -188,6 +189,12 @@ class LineReader:
             if self._size >= self._limit:
                 raise exception.MessageError(self._too_long())
         return lines
+
+    def rest(self) -> bytes:
+        """Give what was fed and is no whole line; it is forgotten here."""
+        data = b''.join(self._chunks)
+        self._chunks, self._size = [], 0
+        return data
 
     def _too_long(self) -> str:
         return f'a control line is longer than {self._limit} bytes'

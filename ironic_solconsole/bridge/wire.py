@@ -21,6 +21,7 @@ answers is not read from either.
 
 import asyncio
 import collections.abc
+import dataclasses
 import logging
 import traceback
 import typing
@@ -30,9 +31,33 @@ from ironic_solconsole import exception
 
 LOG = logging.getLogger(__name__)
 
+
+class Successor(typing.Protocol):
+    """What takes a connection over."""
+
+    def begin(self, transport: asyncio.Transport, rest: bytes) -> None:
+        """Go on with a connection, in the same step of the event loop.
+
+        :param transport: the connection.
+        :param rest: what has come behind the request.
+        """
+
+
+@dataclasses.dataclass(frozen=True)
+class Upgrade:
+    """An answer after which a connection carries no lines any more.
+
+    :param result: the last reply.
+    :param successor: gets the connection.
+    """
+
+    result: control.Json
+    successor: Successor
+
+
 #: Answers a request; raises RequestRefused to say no.
 Answer = collections.abc.Callable[
-    [control.Request], collections.abc.Awaitable[control.Json]]
+    [control.Request], collections.abc.Awaitable[control.Json | Upgrade]]
 
 #: Seconds for which a command line may leave its answers unread.
 STALL_TIMEOUT = 10.0
@@ -49,17 +74,22 @@ class Connection(asyncio.Protocol):
     :param on_lost: called with this connection when it is gone.
     :param line_limit: longest request in bytes.
     :param max_requests: requests under way before reading pauses.
+    :param upgrades: verbs that may be answered by an Upgrade. What comes
+        behind such a request is not read as lines until it is answered.
     """
 
     def __init__(self, answer: Answer, *,
                  on_made: collections.abc.Callable[['Connection'], bool],
                  on_lost: collections.abc.Callable[['Connection'], None],
-                 line_limit: int, max_requests: int) -> None:
+                 line_limit: int, max_requests: int,
+                 upgrades: frozenset[str] = frozenset()) -> None:
         self._answer = answer
         self._on_made = on_made
         self._on_lost = on_lost
         self._reader = control.LineReader(line_limit)
         self._max_requests = max_requests
+        self._upgrades = upgrades
+        self._upgrading = False
         self._requests: set[asyncio.Task[None]] = set()
         self._backlog: collections.deque[bytes] = collections.deque()
         self._congested = False
@@ -83,7 +113,7 @@ class Connection(asyncio.Protocol):
         self._serve_backlog()
 
     def _serve_backlog(self) -> None:
-        while (self._backlog and not self._congested
+        while (self._backlog and not self._congested and not self._upgrading
                and len(self._requests) < self._max_requests):
             line = self._backlog.popleft()
             try:
@@ -95,6 +125,7 @@ class Connection(asyncio.Protocol):
                 self._refuse(0, 'bad-request', str(error))
                 self.close()
                 return
+            self._upgrading = message.verb in self._upgrades
             task = asyncio.get_running_loop().create_task(
                 self._serve(message))
             self._requests.add(task)
@@ -108,7 +139,7 @@ class Connection(asyncio.Protocol):
     def _throttle(self) -> None:
         if self.transport is None or self.transport.is_closing():
             return
-        if self._backlog:
+        if self._backlog or self._upgrading:
             self.transport.pause_reading()
         else:
             self.transport.resume_reading()
@@ -128,7 +159,25 @@ class Connection(asyncio.Protocol):
             self._refuse(request.id, 'internal',
                          f'internal error ({type(error).__name__})')
         else:
-            self._send(control.Reply(request.id, result))
+            if isinstance(result, Upgrade):
+                self._upgrade(request.id, result)
+            else:
+                self._send(control.Reply(request.id, result))
+        if request.verb in self._upgrades:
+            self._upgrading = False     # _served() goes on
+
+    def _upgrade(self, number: int, upgrade: Upgrade) -> None:
+        """Give the connection away; what else was asked stays unanswered.
+        """
+        if self.transport is None or self.transport.is_closing():
+            return
+        self._send(control.Reply(number, upgrade.result))
+        rest = b''.join([*(line + b'\n' for line in self._backlog),
+                         self._reader.rest()])
+        self._backlog.clear()
+        transport, self.transport = self.transport, None
+        self._on_lost(self)
+        upgrade.successor.begin(transport, rest)
 
     def _refuse(self, number: int, kind: str, message: str) -> None:
         self._send(control.Reply(number, None, kind, message))

@@ -62,12 +62,21 @@ class Served:
                 raise exception.RequestRefused('no', 'it may not be')
             if request.verb == 'spec':
                 raise exception.SpecError('node', 'is not a UUID')
+            if request.verb == 'upgrade':
+                return wire.Upgrade({'up': True}, self)
             if request.verb == 'bug':
                 raise ZeroDivisionError('by hand')
             return {'verb': request.verb, 'pad': 'x' * 1000}
         finally:
             self.under_way -= 1
             self.answered += 1
+
+    def begin(self, transport, rest):
+        self.rest = rest
+        self.successor = asyncio.BufferedProtocol()
+        transport.set_protocol(self.successor)
+        transport.write(b'raw')
+        transport.resume_reading()
 
     async def ask(self, *lines):
         self.writer.write(b''.join(lines))
@@ -272,4 +281,38 @@ def test_a_command_line_that_reads_slowly_is_not_left(monkeypatch):
                        for _ in range(500)]
             assert ids == list(range(500))
             assert served.connection._stalled is None
+    run(body)
+
+
+def test_after_an_upgrade_the_connection_carries_bytes():
+    async def body():
+        async with Served(upgrades=frozenset({'upgrade'})) as served:
+            served.gate.clear()
+            served.writer.write(
+                line(5, 'upgrade') + b'{"no\nlines\n\nany\x00 more')
+            async with asyncio.timeout(10):
+                while not served.under_way:
+                    await asyncio.sleep(0)
+                served.gate.set()
+                reply = json.loads(await served.reader.readline())
+                assert (reply['id'], reply['result']) == (5, {'up': True})
+                assert await served.reader.readexactly(3) == b'raw'
+                # It counts as a client no more.
+                await served.lost.wait()
+            assert served.rest == b'{"no\nlines\n\nany\x00 more'
+            assert served.answered == 1
+    run(body)
+
+
+def test_after_an_upgrade_that_was_refused_lines_go_on():
+    async def body():
+        async with Served(upgrades=frozenset({'refuse', 'bug'})) as served:
+            for verb in ('refuse', 'bug'):
+                served.writer.write(line(1, verb) + line(2, 'ping'))
+                async with asyncio.timeout(10):
+                    assert 'error' in json.loads(
+                        await served.reader.readline())
+                    assert json.loads(
+                        await served.reader.readline())['id'] == 2
+            assert (await served.ask(line(3, 'ping')))['id'] == 3
     run(body)
