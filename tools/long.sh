@@ -11,8 +11,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-# What takes longer than tools/test.sh may: the tests that are marked
-# "long", and the generated ones with many more examples.
+# What takes longer than tools/test.sh may, or needs more: the tests that
+# are marked "long", one of them in a browser, and the generated ones with
+# many more examples.
 #
 #   bash tools/long.sh
 #
@@ -28,9 +29,12 @@ source "$HERE/lib/venv.sh"
 source "$HERE/lib/checks.sh"
 cd "$REPO"
 
-must 'Debian packages' install_packages test
+must 'Debian packages' install_packages test long
 must 'Environment: Ironic 39 and tests' make_venv ironic-39 \
     tools/requirements/ironic-39.txt test-requirements.txt
+must 'Environment: Nova' make_venv nova tools/requirements/nova.txt
+must 'Environment: Horizon' make_venv horizon \
+    tools/requirements/horizon.txt
 must 'Package: build' build_package ironic-39
 must 'Package: install' install_package ironic-39
 

@@ -37,6 +37,7 @@ must 'Environment: Ironic 29' make_venv ironic-29 \
     tools/requirements/ironic-29.txt
 must 'Environment: Ironic 26.1' make_venv ironic-26 \
     tools/requirements/ironic-26.txt
+must 'Environment: Nova' make_venv nova tools/requirements/nova.txt
 must 'Package: build' build_package lint
 must 'Package: install' install_package lint ironic-39 ironic-29 ironic-26
 
@@ -55,10 +56,12 @@ step 'Tests: unit' run_tests 'not long' tests/unit
 step 'Tests: functional' run_tests 'not long' tests/functional -n 3
 # A file has a cluster or an Ironic of its own.
 step 'Tests: integration, Ironic 39' \
-    run_tests 'not long and not releases' tests/integration \
+    run_tests 'not long and not releases and not nova' tests/integration \
     -n 2 --dist loadfile
 step 'Tests: integration, Ironic 39, 29 and 26.1 alike' \
     run_tests 'not long and releases' tests/integration -n 2
+step 'Tests: integration, Nova' \
+    run_tests 'not long and nova' tests/integration
 step 'Tests: chaos' run_tests 'not long' tests/chaos
 step 'Benchmark: every part runs' smoke_benchmark
 

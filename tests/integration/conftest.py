@@ -18,6 +18,7 @@ import pytest
 
 from tests.support import ipmi_sim
 from tests.support import ironic as real_ironic
+from tests.support import nova_cloud
 
 
 @pytest.fixture(scope='module')
@@ -40,4 +41,11 @@ def ironic() -> collections.abc.Iterator[real_ironic.Ironic]:
 def own_ironic() -> collections.abc.Iterator[real_ironic.Ironic]:
     """An Ironic 39 for one test, which may kill it."""
     with real_ironic.Ironic() as one:
+        yield one
+
+
+@pytest.fixture(scope='session')
+def cloud() -> collections.abc.Iterator[nova_cloud.NovaCloud]:
+    """An Ironic and a Nova that all tests share which need Nova."""
+    with nova_cloud.NovaCloud() as one:
         yield one

@@ -64,11 +64,11 @@ class ApiError(AssertionError):
 class Api:
     """What a client can ask of Ironic.
 
-    :param url: of the API.
+    :param url: of the API; kept as ``endpoint``.
     """
 
     def __init__(self, url: str) -> None:
-        self._url = url
+        self.endpoint = url
 
     def call(self, method: str, path: str, body: object = None,
              timeout: float = 60.0) -> typing.Any:
@@ -78,7 +78,7 @@ class Api:
         :raises: ApiError; OSError if nobody listens.
         """
         request = urllib.request.Request(
-            self._url + path, method=method,
+            self.endpoint + path, method=method,
             data=None if body is None else json.dumps(body).encode(),
             headers={'Content-Type': 'application/json',
                      'Accept': 'application/json',

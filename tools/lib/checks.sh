@@ -13,8 +13,9 @@
 
 # The checks themselves. To be sourced after venv.sh.
 
-SHELL_FILES=(.ci/run benchmarks/*.sh demo/*.sh tools/*.sh tools/lib/*.sh
-    devstack/plugin.sh devstack/settings devstack/lib/solconsole devstack/tools/chassis)
+SHELL_FILES=(.ci/run benchmarks/*.sh demo/*.sh tests/support/*.sh tools/*.sh
+    tools/lib/*.sh devstack/plugin.sh devstack/settings
+    devstack/lib/solconsole devstack/tools/chassis)
 
 check_python_style() {
     "$(venv_bin lint)/ruff" check --no-cache .
@@ -85,7 +86,7 @@ check_release_notes() {
 }
 
 # run_tests MARKS PATH [OPTION...]: with pytest, in the environment of
-# Ironic 39; the tests find the three releases by these names.
+# Ironic 39; the tests find the others by these names.
 run_tests() {
     local marks=$1 temp status=0
     shift
@@ -95,6 +96,9 @@ run_tests() {
     SOLCONSOLE_IRONIC_BIN="$(venv_bin ironic-39)" \
         SOLCONSOLE_IRONIC_29_BIN="$(venv_bin ironic-29)" \
         SOLCONSOLE_IRONIC_26_BIN="$(venv_bin ironic-26)" \
+        SOLCONSOLE_NOVA_BIN="$(venv_bin nova)" \
+        SOLCONSOLE_HORIZON_BIN="$(venv_bin horizon)" \
+        SOLCONSOLE_SCREENSHOTS="$CACHE/screenshots" \
         PYTHONDONTWRITEBYTECODE=1 \
         "$(venv_bin ironic-39)/python" -m pytest -p no:cacheprovider \
         --basetemp "$temp/t" -m "$marks" "$@" || status=$?
