@@ -65,6 +65,8 @@ def main() -> int:
             tables = [
                 growth.by_bridges(size, plan, arguments.rounds, say)
                 for size in arguments.consoles or growth.SIZES[1:2]]
+            for table in tables:
+                say(f'\n{table.text()}\n')
         else:
             servers: list[contenders.Contender] = [
                 bridge.Solconsole(), socat.SocatIpmitool(), conmand]
@@ -73,9 +75,6 @@ def main() -> int:
                 tables.append(runner.compare(
                     size, servers, plan, arguments.rounds, say))
                 say(f'\n{tables[-1].text()}\n')
-        if arguments.growth or arguments.bridges:
-            for table in tables:
-                say(f'{table.text()}\n')
     except KeyboardInterrupt:
         say('interrupted; everything that was started has ended')
         return 130

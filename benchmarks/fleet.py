@@ -38,7 +38,7 @@ class Fleet:
                 zip(self._sim.bmcs, ports.free_ports(consoles)))]
 
     def __enter__(self) -> 'Fleet':
-        self._sim.start()
+        self._sim.__enter__()           # ends what it began if it fails
         return self
 
     def __exit__(self, *exc_info: object) -> None:

@@ -185,11 +185,11 @@ class _Session:
         if typists:
             await self._type(typists)
         await self._finish(running, texts)
-        if not typists:
-            await self._type(range(1))
         for number in printers:
             self.result.check(f'steady stream {number}', bytes(
                 self.viewers[number].data), texts[number])
+        if not typists:
+            await self._type(range(1))
 
     def _print(self, running: list['asyncio.Future[None]'], number: int,
                text: bytes, rate: float = 0.0) -> None:
@@ -210,6 +210,8 @@ class _Session:
     async def _finish(self, running: list['asyncio.Future[None]'],
                       texts: dict[int, bytes]) -> None:
         """Wait until all has come, or nothing more comes."""
+        while len(running) < len(texts):
+            await asyncio.sleep(0.005)
         await asyncio.gather(*running)
         wanted = sum(map(len, texts.values()))
         loop = asyncio.get_running_loop()

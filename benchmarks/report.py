@@ -122,9 +122,10 @@ class Table:
         rows.append(['streams exact', *(
             f'{column.streams - len(column.wrong)} of {column.streams}'
             for column in self.columns)])
-        return '\n'.join([*_aligned(rows), *self._remarks()])
+        return '\n'.join([*_aligned(rows), *self.remarks()])
 
-    def _remarks(self) -> list[str]:
+    def remarks(self) -> list[str]:
+        """What could not be measured, broke or was not exact."""
         remarks = []
         for column in self.columns:
             if column.unable:
@@ -173,7 +174,8 @@ def growth(tables: collections.abc.Sequence[Table]) -> tuple[
     rows = [['consoles', *(str(number) for number, _ in columns),
              'exponent']]
     exponents = {}
-    for metric in (*_TOTALS, *METRICS):
+    for metric in (*_TOTALS, *(
+            metric for metric in METRICS if metric.name not in _SHARES)):
         points = [(number, figures[metric.name])
                   for number, figures in columns
                   if figures.get(metric.name, 0.0) > 0]
@@ -184,7 +186,10 @@ def growth(tables: collections.abc.Sequence[Table]) -> tuple[
             f'{figures[metric.name]:.{metric.digits}f}'
             for _, figures in columns),
             f'{exponents[metric.name]:.2f}'])
-    return '\n'.join([*_aligned(rows), *_more(columns)]), exponents
+    remarks = [f'{table.consoles} consoles: {remark}'
+               for table in tables for remark in table.remarks()]
+    return '\n'.join(
+        [*_aligned(rows), *_more(columns), *remarks]), exponents
 
 
 _TOTALS = (
@@ -192,6 +197,10 @@ _TOTALS = (
     Metric('total_pss_attached', 'PSS MB, attached', 1),
     Metric('total_cpu_idle', 'CPU ms per s, idle', 1),
     Metric('total_cpu_steady', 'CPU ms per s, steady', 1))
+
+#: What stands among the totals, or is the plan's choice.
+_SHARES = {'pss_idle', 'pss_attached', 'cpu_idle', 'cpu_steady',
+           'steady_rate'}
 
 
 def _totals(table: Table) -> dict[str, float]:

@@ -119,5 +119,8 @@ def test_growth_fits_totals_and_not_shares() -> None:
 
 def test_growth_leaves_out_what_failed() -> None:
     tables = [report.Table(100, [column('solconsole', start=1.0)]),
-              report.Table(300, [report.Column('solconsole')])]
-    assert report.growth(tables)[1] == {}
+              report.Table(300, [report.Column(
+                  'solconsole', failures=['gone'])])]
+    text, exponents = report.growth(tables)
+    assert exponents == {}
+    assert '300 consoles: solconsole FAILED: gone' in text
