@@ -14,6 +14,7 @@
 
 import argparse
 import collections.abc
+import contextlib
 import os
 import pathlib
 import resource
@@ -75,13 +76,23 @@ def _host(found: check_settings.Settings,
     yield from hardware.check(
         found.hardware_types, found.console_interfaces,
         found.default_console_interface, who)
-    yield from _directories(found, run_dir, who)
+    yield from _guarded('directories', _directories(found, run_dir, who))
     yield from backend.check(found.coordination, who)
-    yield from _ports(found, running)
+    yield from _guarded('ports', _ports(found, running))
     yield from processes.judge_limits(
         running, found.coordination is None
         or found.coordination.backend == 'file',
         resource.getrlimit(resource.RLIMIT_NOFILE))
+
+
+def _guarded(name: str, findings: _Findings) -> _Findings:
+    """What cannot be looked at, for a reason that nobody foresaw (a NUL in
+    a path, an I/O error), must not hide the rest."""
+    try:
+        yield from findings
+    except (OSError, ValueError) as error:
+        yield checks.error(name, f'{type(error).__name__}: {error}',
+                           'correct the option or the file system')
 
 
 def _conductor(running: list[processes.Process],
@@ -185,6 +196,7 @@ def _sessions(run_dir: pathlib.Path | None,
     found = {}
     for answer in bridges.ask_all(sockets.paths, 'list', timeout=2.0):
         for status in (answer.result or {}).get('consoles') or ():
-            if status.get('bmc') == spec.bmc and status.get('session'):
-                found[int(status['session'], 16)] = str(answer.path)
+            with contextlib.suppress(ValueError, TypeError):
+                if status.get('bmc') == spec.bmc and status.get('session'):
+                    found[int(status['session'], 16)] = str(answer.path)
     return found

@@ -159,6 +159,23 @@ def test_errors_decide_on_the_exit_code(
              ('c', 'warning', 'hm', 'do'), ('d', 'error', 'bad', 'do this'))]
 
 
+def test_what_cannot_be_looked_at_does_not_hide_the_rest(
+        run: conftest.Run, tmp_path: pathlib.Path,
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(everything.hardware, 'check', lambda *args: [])
+    monkeypatch.setattr(everything.backend, 'check', lambda *args: [])
+    path = tmp_path / 'ironic.conf'
+    path.write_text(f'[DEFAULT]\nstate_path = {tmp_path}\n'
+                    '[solconsole]\nrun_dir = /a\0b\n')
+    output = run('--config-file', path, 'check', '-f', 'json',
+                 with_run_dir=False)
+    verdicts = {row['check']: row['verdict'] for row in output.json()
+                if isinstance(row, dict)}
+    assert output.code == 1
+    assert verdicts['directories'] == 'error'
+    assert 'ports' in verdicts
+
+
 def test_nothing_that_was_found_can_forge_a_line(
         run: conftest.Run, found: list[checks.Finding]) -> None:
     found.append(checks.ok('a', 'x\x1b[2J\ny'))
