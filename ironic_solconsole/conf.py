@@ -190,8 +190,8 @@ OPTIONS = [
              'who comes later, from the beginning of a line; at most half '
              'of client_buffer is shown. Queries that a terminal would '
              'answer are left out, and all is erased when the node gets '
-             'another instance. Up to twice as much memory is taken. 0 keeps '
-             'and shows nothing.'),
+             'another instance. Up to twice as much memory is taken: lower '
+             'it where memory is short. 0 keeps and shows nothing.'),
     cfg.BoolOpt(
         'notices', default=True,
         help='Whether the people at a console are told in its output what '
@@ -203,14 +203,15 @@ OPTIONS = [
         choices=[('brief', 'the state of the console alone'),
                  ('full', 'the reason in full, too')],
         help='How much notices tell. In full they name addresses and '
-             'accounts of BMCs and who has a session there, which is not '
-             'for tenants.'),
+             'accounts of BMCs and who has a session there: choose that '
+             'only where no tenant gets to a console.'),
     cfg.ListOpt(
         'allowed_clients', item_type=Network(), default=[],
         help='Networks from which consoles may be reached, such as those '
              'of nova-serialproxy, as 192.0.2.0/24,2001:db8::/64; empty: from '
-             'everywhere. Others are disconnected, and logged once a '
-             'minute.'),
+             'everywhere. Set it wherever others can reach the ports: there '
+             'is no password on them. Who comes from elsewhere is '
+             'disconnected, and logged once a minute.'),
     cfg.StrOpt(
         'transcript_dir',
         help='Absolute path of a directory for transcripts: what each host '
@@ -293,7 +294,7 @@ OPTIONS = [
         help='Seconds between two looks for consoles that are open on this '
              'conductor and should not be, and for console processes that '
              'were left behind. A change of the hash ring causes one at '
-             'once, so it may be raised like takeover_interval.'),
+             'once; raise it for the same reason as takeover_interval.'),
 ]
 
 

@@ -15,6 +15,7 @@
 import pytest
 
 from ironic_solconsole import exception
+from ironic_solconsole import spec as console_spec
 from tests.support import bmc as model
 from tests.support import bridge as bridge_support
 from tests.support import hosts
@@ -138,6 +139,11 @@ def test_a_bit_of_the_activation_is_set_where_it_is_needed(
     check_works(model_bmc, bridge, bridge_support.model_spec(
         model_bmc, workarounds=(workaround,)))
     assert model_bmc.journal.activations[-1].aux == 0xc0 | bit
+
+
+def test_no_word_harms_a_bmc_that_does_not_need_it(model_bmc, bridge):
+    check_works(model_bmc, bridge, bridge_support.model_spec(
+        model_bmc, workarounds=console_spec.WORKAROUNDS))
 
 
 def test_a_count_that_is_stuck_is_left_behind(model_bmc, bridge):
