@@ -108,3 +108,11 @@ def test_the_help_of_an_option_says_its_unit_and_when_to_change_it(
         r'\b(lower|raise|choose|set|switch|give|keep|need|for tenants|'
         r'cannot be|more let|do not)\b', text, re.IGNORECASE), (
         f'when is {option.name} to be changed? {text}')
+
+
+def test_what_the_readme_links_to_is_there() -> None:
+    for name in ('README.rst', 'CONTRIBUTING.rst'):
+        text = (ROOT / name).read_text()
+        links = re.findall(r'<([^<>\s]+)>`_|\.\. image:: (\S+)', text)
+        for link in filter(None, (each for pair in links for each in pair)):
+            assert (ROOT / link).exists(), f'{name} links to {link}'
