@@ -146,6 +146,8 @@ def stream_of(record: Record) -> bytes:
 
 def printable(text: str) -> str:
     """Text with escapes for whatever could move a cursor."""
+    if text.isprintable():
+        return text
     return ''.join(
         char if char.isprintable()
         else char.encode('unicode_escape').decode('ascii')

@@ -25,6 +25,8 @@ import resource
 #: the backend "file" its lock; and one viewer, as an idle Horizon tab is.
 PER_CONSOLE = 4
 
+_WORDS = {4: 'four', 5: 'five'}
+
 #: Files of the process itself: control socket, log, backend, command line.
 RESERVE = 64
 
@@ -40,20 +42,22 @@ def limit() -> int:
     return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 
 
-def shortage(consoles: int, limit: int) -> str:
+def shortage(consoles: int, limit: int, transcripts: bool = False) -> str:
     """Why so many consoles are too many, or ''.
 
     :param limit: how many files the process may open.
+    :param transcripts: whether each console has one, which is a file more.
     """
-    if RESERVE + consoles * PER_CONSOLE <= limit:
+    each = PER_CONSOLE + transcripts
+    if RESERVE + consoles * each <= limit:
         return ''
     return (f'This console process may open {limit} files, enough for '
-            f'{max(0, (limit - RESERVE) // PER_CONSOLE)} console(s) with a '
+            f'{max(0, (limit - RESERVE) // each)} console(s) with a '
             f'viewer each, and has {consoles} now: viewers, or further '
             'consoles, will be refused. Give the conductor more '
             '(LimitNOFILE= of its systemd unit, --ulimit nofile= of its '
-            'container): four for each node, and as many as there are '
-            'viewers.')
+            f'container): {_WORDS[each]} for each node, and as many as there '
+            'are viewers.')
 
 
 def used_up(error: OSError) -> bool:

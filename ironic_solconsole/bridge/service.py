@@ -307,7 +307,9 @@ class Service:
         if self._short_of_files:
             return
         text = descriptors.shortage(
-            len(self._consoles), descriptors.limit())
+            len(self._consoles), descriptors.limit(),
+            self._limits is not None
+            and self._limits.transcripts is not None)
         if text:
             self._short_of_files = True
             LOG.warning('%s', text)

@@ -16,6 +16,7 @@ import argparse
 import collections.abc
 import logging
 import pathlib
+import typing
 
 from cliff import columns
 from cliff import command as cliff_command
@@ -36,8 +37,8 @@ EXIT_CODES = f"""\
 exit codes:
   0  every bridge of this host answered
   {EXIT_ERROR}  an error, told in one line: no such console, access denied, a
-     configuration that cannot be read; "list" prints what it found all
-     the same; "check" has found an error
+     configuration that cannot be read; "list" and "log" print what they
+     found all the same; "check" has found an error
   2  the command line is wrong
   {EXIT_NO_CONDUCTOR}  no conductor of this host has a console open
   {EXIT_INCOMPLETE}  a bridge did not answer: what is printed is not all
@@ -47,7 +48,8 @@ exit codes:
 COLUMNS = ('node', 'name', 'state', 'reason', 'since', 'bmc', 'url',
            'viewers', 'bytes_in', 'bytes_out', 'suite')
 
-_AS_WHOM = 'run this as root or as the user that ironic-conductor runs as'
+#: What to do about a permission that is missing.
+AS_WHOM = 'run this as root or as the user that ironic-conductor runs as'
 
 
 class CommandError(exception.SolConsoleError):
@@ -137,7 +139,7 @@ class BridgeCommand(cliff_command.Command):
                 len(found.denied) + len(answers)):
             raise CommandError(
                 f'Permission denied: {printable(str(denied[0]))}; '
-                f'{_AS_WHOM}.')
+                f'{AS_WHOM}.')
         for answer in stale:
             LOG.warning('%s is left over: %s.',
                         printable(str(answer.path)), answer.error)
@@ -148,7 +150,7 @@ class BridgeCommand(cliff_command.Command):
                 f'{printable(str(run_dir))} {_emptiness(run_dir, stale)}.',
                 EXIT_NO_CONDUCTOR)
         for path in denied:
-            self._incomplete(path, f'permission denied; {_AS_WHOM}')
+            self._incomplete(path, f'permission denied; {AS_WHOM}')
         return list(self._usable(answers))
 
     def _usable(self, answers: list[bridges.Answer]
@@ -170,18 +172,7 @@ class BridgeCommand(cliff_command.Command):
         options = self.options
         if options.run_dir is not None:
             return pathlib.Path(options.run_dir)
-        # Imported only when needed: it takes half of the start-up time.
-        from oslo_config import cfg
-
-        from ironic_solconsole.cli import config
-        try:
-            text = config.find_run_dir(
-                options.config_file, options.config_dir)
-        except cfg.Error as error:
-            raise CommandError(
-                "Ironic's configuration cannot be read: "
-                f'{printable(" ".join(str(error).split()))}; {_AS_WHOM}, or '
-                'give --config-file or --run-dir.') from None
+        text = str(self.configuration().solconsole.run_dir)
         run_dir = pathlib.Path(text)
         if not run_dir.is_absolute():
             raise CommandError(
@@ -189,6 +180,24 @@ class BridgeCommand(cliff_command.Command):
                 'an absolute path: no configuration of Ironic was found, or '
                 'it has no state_path; give --config-file or --run-dir.')
         return run_dir
+
+    def configuration(self) -> typing.Any:
+        """Ironic's configuration, with ``[solconsole]``.
+
+        :raises: CommandError if it cannot be read.
+        """
+        # Imported only when needed: it takes half of the start-up time.
+        from oslo_config import cfg
+
+        from ironic_solconsole.cli import config
+        options = self.options
+        try:
+            return config.load(options.config_file, options.config_dir)
+        except cfg.Error as error:
+            raise CommandError(
+                "Ironic's configuration cannot be read: "
+                f'{printable(" ".join(str(error).split()))}; {AS_WHOM}, or '
+                'give --config-file or --run-dir.') from None
 
 
 def _emptiness(run_dir: pathlib.Path, stale: list[bridges.Answer]) -> str:

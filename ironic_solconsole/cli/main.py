@@ -25,6 +25,7 @@ from ironic_solconsole.cli import check
 from ironic_solconsole.cli import command
 from ironic_solconsole.cli import link
 from ironic_solconsole.cli import list as list_command
+from ironic_solconsole.cli import log
 from ironic_solconsole.cli import show
 
 DESCRIPTION = """\
@@ -51,6 +52,7 @@ class SolConsoleApp(app.App):
         commands = commandmanager.CommandManager('')
         commands.add_command('list', list_command.List)
         commands.add_command('show', show.Show)
+        commands.add_command('log', log.Log)
         commands.add_command('release', link.Release)
         commands.add_command('resume', link.Resume)
         commands.add_command('retry', link.Retry)
@@ -90,7 +92,7 @@ class SolConsoleApp(app.App):
     def interact(self) -> None:
         """Without a command there is nothing to do."""
         self.parser.error(
-            'say what to do: list, or show, release, resume, retry or '
+            'say what to do: list, or show, log, release, resume, retry or '
             'steal with a NODE, or check')
 
 

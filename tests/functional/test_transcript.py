@@ -18,7 +18,9 @@ import dataclasses
 import os
 import pathlib
 import re
+import signal
 import subprocess
+import sys
 import tempfile
 import typing
 import uuid
@@ -31,6 +33,7 @@ from tests.support import bmc as model
 from tests.support import bridge as bridge_support
 from tests.support import hosts
 from tests.support import ipmi_sim
+from tests.support import processes
 from tests.support import transcripts
 from tests.support import viewers
 from tests.support import waiting
@@ -409,3 +412,119 @@ def test_those_of_nodes_that_are_gone_are_removed(
         and not list(directory.iterdir()), 'nothing left of it')
     with pytest.raises(Exception, match='UUID'):
         bridge.request('transcripts', {**gone, 'gone': ['../../etc']})
+
+
+class Log:
+    """``ironic-solconsole log``, as it runs.
+
+    :param words: of its command line.
+    """
+
+    def __init__(self, directory: pathlib.Path, *words: object) -> None:
+        self._file = os.memfd_create('log')
+        self.process = subprocess.Popen(
+            [sys.executable, '-m', 'ironic_solconsole.cli.main', 'log',
+             '--transcript-dir', str(directory), *map(str, words)],
+            stdin=subprocess.DEVNULL, stdout=self._file,
+            stderr=subprocess.STDOUT)
+
+    @property
+    def output(self) -> bytes:
+        """What it has printed."""
+        return os.pread(self._file, 1 << 26, 0)
+
+    def wait_for(self, wanted: bytes) -> None:
+        """Wait until it has printed this."""
+        waiting.wait_until(lambda: wanted in self.output,
+                           f'{wanted!r} printed', 60, 0.1,
+                           seen=lambda: self.output[-2000:])
+
+    def end(self, number: int = signal.SIGINT) -> int:
+        """End it; gives its exit code."""
+        self.process.send_signal(number)
+        try:
+            return self.process.wait(20)
+        finally:
+            processes.end(self.process, 1.0)
+
+
+def test_followed_across_rotation(
+        bmc: ipmi_sim.Bmc, directory: pathlib.Path) -> None:
+    text = hosts.text(700_000)
+    with bridge_support.Bridge(**options(
+            directory, max_bytes=64 * 1024, backups=100)) as bridge:
+        spec = bridge_support.make_spec(bmc)
+        bridge.connect(spec)
+        wait_event(directory, spec.node, '^connected')
+        raw = Log(directory, '--raw', '--follow', spec.node)
+        shown = Log(directory, '-f', spec.node)
+        try:
+            shown.wait_for(b'# connected to')
+            bmc.host.send(text)
+            raw.wait_for(text[-60:].splitlines()[-1])
+            bridge.close(spec.node)
+            shown.wait_for(b'# closed')
+        finally:
+            codes = raw.end(), shown.end()
+        assert codes == (0, 0)
+        waiting.assert_same_bytes(raw.output, text, 'what --raw printed')
+        lines = [line[27:] for line in shown.output.splitlines()
+                 if line[25:26] == b'|']
+        assert b'\n'.join(lines).startswith(
+            text[:100_000].replace(b'\r\n', b'\n'))
+        assert len(transcripts.files(directory, spec.node)) > 10
+
+
+def test_followed_before_there_is_anything(
+        bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge,
+        directory: pathlib.Path) -> None:
+    spec = bridge_support.make_spec(bmc)
+    waiting.wait_until(directory.exists, 'the directory')
+    shown = Log(directory, '-f', spec.node)
+    try:
+        bridge.connect(spec)
+        shown.wait_for(b'# connected to')
+    finally:
+        assert shown.end() == 0
+    assert b'Traceback' not in shown.output
+
+
+def test_what_reads_it_may_have_enough(
+        bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge,
+        directory: pathlib.Path) -> None:
+    spec = bridge_support.make_spec(bmc)
+    bridge.connect(spec)
+    bmc.host.send(hosts.text(300_000))
+    wait_taken(bridge, spec.node, 300_000)
+    wait_event(directory, spec.node, '^connected')
+    log = (f'{sys.executable} -m ironic_solconsole.cli.main log '
+           f'--transcript-dir {directory} {spec.node}')
+    for command in (f'{log} | head -n 3', f'{log} --follow | head -n 3',
+                    f'{log} --raw | head -c 1000'):
+        done = subprocess.run(
+            ['bash', '-c', f'{command}; echo ${{PIPESTATUS[0]}}'],
+            capture_output=True, timeout=60, stdin=subprocess.DEVNULL)
+        assert done.stderr == b'', command
+        assert done.stdout.endswith(b'\n0\n') or (
+            done.stdout[1000:] == b'0\n'), (command, done.stdout[-200:])
+
+
+def test_the_way_that_the_documentation_shows(
+        bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge,
+        directory: pathlib.Path) -> None:
+    page = (pathlib.Path(__file__).parents[2] / 'doc/source/admin'
+            / 'transcript.rst').read_text()
+    command = re.search(r"\$ (perl -ne '[^']+') FILE", page)
+    assert command is not None
+    spec = bridge_support.make_spec(bmc)
+    bridge.connect(spec)
+    text = bytes(range(256)) * 40 + b'\r\n\n\nlogin: '
+    with viewers.Viewer(spec.url) as viewer:
+        bmc.host.send(text)
+        viewer.wait_for(b'login: ')
+    bridge.close(spec.node)
+    wait_event(directory, spec.node, '^closed$')
+    file, = transcripts.files(directory, spec.node)
+    done = subprocess.run(f'{command[1]} {file}', shell=True,
+                          capture_output=True, timeout=20)
+    waiting.assert_same_bytes(done.stdout, text, 'what perl printed')

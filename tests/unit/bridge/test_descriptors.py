@@ -31,6 +31,13 @@ def test_too_few(consoles: int, limit: int, room: int) -> None:
     text = descriptors.shortage(consoles, limit)
     assert f'{limit} files, enough for {room} console' in text
     assert f'has {consoles} now' in text
+    assert 'four for each node' in text
+
+
+def test_a_transcript_is_one_more() -> None:
+    assert descriptors.shortage(192, 1024, transcripts=True) == ''
+    text = descriptors.shortage(193, 1024, transcripts=True)
+    assert 'enough for 192 console' in text and 'five for each' in text
 
 
 def test_what_is_used_up() -> None:
