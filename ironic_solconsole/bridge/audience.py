@@ -19,6 +19,7 @@ a character or a control sequence, and not too often.
 """
 
 import asyncio
+import collections.abc
 import dataclasses
 import logging
 import math
@@ -29,6 +30,7 @@ from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
 from ironic_solconsole.bridge import scrollback
 from ironic_solconsole.bridge import terminal
+from ironic_solconsole.bridge import writers
 
 LOG = logging.getLogger(__name__)
 
@@ -39,6 +41,7 @@ NOTICE_PAUSE = 1.0      # seconds between two notices
 LATE = 1.0              # seconds until a state is worth a word that passes
 MAX_WISHES = 4          # notices that wait for their turn
 IDLE = 60.0             # seconds after which a viewer may have to make room
+MAX_OPERATORS = 4       # at a time, beside the viewers that options allow
 
 
 class AudienceSettings(typing.NamedTuple):
@@ -118,8 +121,9 @@ class Audience:
         self._loop = asyncio.get_running_loop()
         #: In the order in which they may give input.
         self._viewers: dict[console_listener.Viewer, _Told] = {}
-        #: In the order in which they came; kept in exclusive mode only.
-        self._order: list[console_listener.Viewer] = []
+        self._writers: writers.Writers[console_listener.Viewer] = (
+            writers.Writers(settings.exclusive))
+        self._last_number = 0
         self._scanner = terminal.Scanner()
         self._scrollback = scrollback.Scrollback(settings.scrollback)
         self._unfinished = b''      # a character, held back
@@ -137,8 +141,23 @@ class Audience:
 
     @property
     def count(self) -> int:
-        """How many viewers there are."""
+        """How many viewers there are, operators among them."""
         return len(self._viewers)
+
+    @property
+    def viewers(self) -> collections.abc.Collection[console_listener.Viewer]:
+        """All of them."""
+        return self._viewers.keys()
+
+    @property
+    def buffer_limit(self) -> int:
+        """Bytes of output to hold for each of them."""
+        return self._settings.client_buffer
+
+    def find(self, number: int) -> console_listener.Viewer | None:
+        """The viewer with a number."""
+        return next((viewer for viewer in self._viewers
+                     if viewer.number == number), None)
 
     # -- what viewers do (listener.Host) ---------------------------------
 
@@ -148,10 +167,13 @@ class Audience:
         if refusal is not None:
             self._end(viewer, refusal)
             return False
+        viewer.number = viewer.number or self.next_number()
         self._viewers[viewer] = _Told()
         self._source.record_viewer(f'viewer {viewer.peer} came')
-        if self._settings.exclusive:
-            self._order.append(viewer)
+        if not viewer.read_only:
+            self._writers.came(viewer)
+        if self._paused:
+            viewer.hold()
         if self._source.replay_permitted():
             self._replay(viewer, now)
         if self._settings.idle_timeout and self._idle_timer is None:
@@ -169,11 +191,10 @@ class Audience:
     def typed(self, viewer: console_listener.Viewer, data: bytes) -> int:
         if self._paused:
             return 0
-        if self._settings.exclusive and self._order[0] is not viewer:
+        if not self._writers.may_write(viewer):
             told = self._viewers[viewer]
-            if not told.read_only:
-                told.read_only = True
-                told.wishes.append(notices.EXCLUSIVE)
+            if not told.read_only and not viewer.read_only:
+                self._tell_right(told, False)
                 self._announce()
             return len(data)
         return self._source.input_from_viewers(data)
@@ -191,6 +212,8 @@ class Audience:
         settings = self._settings
         if self._closed:
             return ''
+        if viewer.operator:
+            return self.refusal_of_operators()
         if not settings.gate.admits(viewer.address):
             settings.gate.log_refused(viewer.address, now, self._extra)
             return ''
@@ -203,11 +226,12 @@ class Audience:
                 viewer.address, f'the console has {most} viewers from there '
                 '([solconsole]max_clients_per_address)', now, self._extra)
             return notices.FULL_ADDRESS
-        if len(self._viewers) >= settings.max_clients:
-            idle = min(self._viewers, key=lambda other: other.active)
+        others = [other for other in self._viewers if not other.operator]
+        if len(others) >= settings.max_clients:
+            idle = min(others, key=lambda other: other.active)
             if now - idle.active <= IDLE:
                 settings.gate.log_turned_away(
-                    viewer.address, f'the console has {len(self._viewers)} '
+                    viewer.address, f'the console has {len(others)} '
                     'viewers ([solconsole]max_clients)', now, self._extra)
                 return notices.FULL
             LOG.info('The viewer from %s made room for one from %s, after '
@@ -216,22 +240,46 @@ class Audience:
             self._dismiss_one(idle, notices.MADE_ROOM)
         return None
 
+    def refusal_of_operators(self) -> str | None:
+        """Why one more operator cannot stay; None if he can."""
+        if self._closed:
+            return notices.CLOSED
+        if self.shut:
+            return self.shut
+        if sum(viewer.operator for viewer in self._viewers) >= MAX_OPERATORS:
+            return f'{MAX_OPERATORS} operators are here already'
+        return None
+
+    def next_number(self) -> int:
+        """A number for a viewer that is about to come."""
+        self._last_number += 1
+        return self._last_number
+
     def _end(self, viewer: console_listener.Viewer, notice: str) -> None:
-        viewer.close(notice if self._settings.notices else '')
+        viewer.close('' if self._muted(viewer) else notice)
+
+    def _muted(self, viewer: console_listener.Viewer) -> bool:
+        return not self._settings.notices and not viewer.operator
 
     def _forget(self, viewer: console_listener.Viewer) -> bool:
         if self._viewers.pop(viewer, None) is None:
             return False
-        if self._settings.exclusive:
-            wrote = self._order[0] is viewer
-            self._order.remove(viewer)
-            if wrote and self._order:
-                told = self._viewers[self._order[0]]
-                if told.read_only:
-                    told.read_only = False
-                    told.wishes.append(notices.WRITER)
-                    self._announce()
+        self._writers.left(viewer)
+        self._tell_writers()
         return True
+
+    def kick(self, number: int | None) -> list[int]:
+        """End connections, with a notice.
+
+        :param number: of a viewer; None is everybody but operators.
+        :returns: whose they were.
+        """
+        kicked = [viewer for viewer in self._viewers
+                  if (not viewer.operator if number is None
+                      else viewer.number == number)]
+        for viewer in kicked:
+            self._dismiss_one(viewer, notices.KICKED)
+        return [viewer.number for viewer in kicked]
 
     def _dismiss_one(self, viewer: console_listener.Viewer,
                      notice: str) -> None:
@@ -248,14 +296,51 @@ class Audience:
             return      # resume() looks again
         now = self._loop.time()
         for viewer in tuple(self._viewers):
-            if now - viewer.active >= timeout:
+            if not viewer.operator and now - viewer.active >= timeout:
                 LOG.info('The viewer from %s was closed: it was idle for '
                          '%g s ([console]terminal_timeout).', viewer.peer,
                          timeout, extra=self._extra)
                 self._dismiss_one(viewer, notices.idle(timeout))
-        if self._viewers:
-            due = min(viewer.active for viewer in self._viewers) + timeout
+        due = timeout + min(
+            (viewer.active for viewer in self._viewers
+             if not viewer.operator), default=math.inf)
+        if due < math.inf:
             self._idle_timer = self._loop.call_at(due, self._look_for_idle)
+
+    # -- who may write ---------------------------------------------------
+
+    def may_write(self, viewer: console_listener.Viewer) -> bool:
+        """Whether what this viewer types is sent."""
+        return self._writers.may_write(viewer)
+
+    def give_right(self, viewer: console_listener.Viewer,
+                   alone: bool) -> None:
+        """Let this viewer alone write, or end that."""
+        before = [other for other in self._viewers
+                  if self._writers.may_write(other)]
+        if alone:
+            self._writers.take(viewer)
+        else:
+            self._writers.give_back(viewer)
+        for other in before:
+            if not self._writers.may_write(other):
+                self._tell_right(self._viewers[other], False)
+        self._tell_writers()
+        self._announce()
+
+    def _tell_writers(self) -> None:
+        """Tell those who may write again."""
+        for viewer, told in self._viewers.items():
+            if told.read_only and self._writers.may_write(viewer):
+                self._tell_right(told, True)
+                self._announce()
+
+    def _tell_right(self, told: _Told, writes: bool) -> None:
+        told.read_only = not writes
+        # What was not told yet is out of date.
+        told.wishes[:] = [wish for wish in told.wishes if wish not in (
+            notices.EXCLUSIVE, notices.WRITER)]
+        told.wishes.append(notices.WRITER if writes else notices.EXCLUSIVE)
 
     # -- output ----------------------------------------------------------
 
@@ -341,20 +426,25 @@ class Audience:
         self.standing = standing
         self._announce()
 
-    def tell(self, notice: str) -> None:
-        """Tell everybody who is there something, once."""
-        for told in self._viewers.values():
-            if len(told.wishes) < MAX_WISHES:
+    def tell(self, notice: str) -> int:
+        """Tell everybody who is there something, once.
+
+        :returns: how many will be told.
+        """
+        count = 0
+        for viewer, told in self._viewers.items():
+            if len(told.wishes) < MAX_WISHES and not self._muted(viewer):
                 told.wishes.append(notice)
+                count += 1
         self._announce()
+        return count
 
     def _announce(self) -> None:
         """Say what there is to say, as soon as it may be said."""
         now = self._loop.time()
-        due = min((self._due(told) for told in self._viewers.values()),
+        due = min((self._due(*item) for item in self._viewers.items()),
                   default=math.inf)
-        if (due == math.inf or self._paused or self._closed
-                or not self._settings.notices):
+        if due == math.inf or self._paused or self._closed:
             return
         if due > now:
             self._announce_at(due)
@@ -371,11 +461,11 @@ class Audience:
             self._notice_timer.cancel()
         self._notice_timer = self._loop.call_at(due, self._announce)
 
-    def _due(self, told: _Told) -> float:
+    def _due(self, viewer: console_listener.Viewer, told: _Told) -> float:
         """When a viewer may be told what it does not know; inf for never.
         """
         news = told.state != self.standing.text
-        if not told.wishes and not news:
+        if (not told.wishes and not news) or self._muted(viewer):
             return math.inf
         if self.standing.late and not told.wishes:
             return max(told.at + NOTICE_PAUSE, self._standing_since + LATE)
@@ -385,26 +475,28 @@ class Audience:
         """Tell each viewer one thing, here and now."""
         self._cut_due = None
         for viewer, told in self._viewers.items():
-            if self._due(told) > now:
+            if self._due(viewer, told) > now:
                 continue
             late = (self.standing.late
                     and now < self._standing_since + LATE)
             if told.state != self.standing.text and not late:
-                if viewer.tell(self._sentence(now)):
+                if viewer.tell(self._sentence(viewer, now)):
                     told.state, told.at = self.standing.text, now
             elif told.wishes and viewer.tell(told.wishes[0]):
                 del told.wishes[0]
                 told.at = now
         # Who could not be told is behind, and says when it is not.
-        due = min((due for told in self._viewers.values()
-                   if (due := self._due(told)) > now), default=math.inf)
+        due = min((due for item in self._viewers.items()
+                   if (due := self._due(*item)) > now), default=math.inf)
         if due < math.inf:
             self._announce_at(due)
 
-    def _sentence(self, now: float) -> str:
+    def _sentence(self, viewer: console_listener.Viewer,
+                  now: float) -> str:
         if not self.standing.text:
             return notices.CONNECTED
-        return notices.sentence(self.standing, now, self._settings.full)
+        return notices.sentence(
+            self.standing, now, self._settings.full or viewer.operator)
 
     # -- what the console does -------------------------------------------
 
@@ -421,7 +513,7 @@ class Audience:
     def dismiss(self, notice: str) -> None:
         """End all connections, with a last notice."""
         viewers, self._viewers = self._viewers, {}
-        self._order.clear()
+        self._writers.clear()
         for viewer in viewers:
             self._end(viewer, notice)
             self._source.record_viewer(

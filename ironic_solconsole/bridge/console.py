@@ -212,6 +212,11 @@ class Console:
         return self._link
 
     @property
+    def audience(self) -> console_audience.Audience:
+        """The people at the console."""
+        return self._audience
+
+    @property
     def memory(self) -> sol_link.LinkMemory:
         """What a successor must know."""
         return self._link.memory

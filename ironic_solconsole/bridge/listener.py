@@ -31,6 +31,7 @@ import os
 import pathlib
 import re
 import socket
+import time
 import typing
 
 from ironic_solconsole import exception
@@ -48,7 +49,7 @@ _END_PATIENCE = 1.0         # seconds for a peer to answer FIN with its own
 _MAX_ENDING = 256           # connections that are given this time
 #: Bytes of kernel buffer each way; Linux takes it twice. Left to itself it
 #: lets them grow to megabytes for a viewer that does not read.
-_KERNEL_BUFFER = 64 * 1024
+KERNEL_BUFFER = 64 * 1024
 
 #: All viewers of a process receive into one buffer: what it holds is taken
 #: before the event loop reads from the next one.
@@ -82,6 +83,11 @@ class Viewer(asyncio.BufferedProtocol):
     :param limit: bytes of output to hold while the peer does not read.
     """
 
+    #: Whether it came through the control socket and not through TCP.
+    operator = False
+    #: Whether what it types is not wanted, whoever may write.
+    read_only = False
+
     def __init__(self, host: Host, limit: int) -> None:
         self._host = host
         self._limit = limit
@@ -94,11 +100,17 @@ class Viewer(asyncio.BufferedProtocol):
         self._queue = backlog.Backlog()
         self._blocked = False       # the transport has not sent all
         self._held: float | None = None     # by hold(), since then
+        self._given = 0             # bytes, sent or in the queue
         self._missed = 0
+        self._lost = 0              # bytes, told in marks
         self._untold = False        # a notice found no room
         self._ending: asyncio.TimerHandle | None = None
         self.address = ''
         self.peer = ''
+        #: By which an operator names it; 0 before it was let in.
+        self.number = 0
+        #: When it came, in seconds of the epoch.
+        self.since = time.time()
         #: When a byte passed last, either way, by the loop's clock.
         self.active = 0.0
 
@@ -122,7 +134,10 @@ class Viewer(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if not self._attached:
             return
-        data = bytes(memoryview(_receive_buffer)[:nbytes])
+        self.take(bytes(memoryview(_receive_buffer)[:nbytes]))
+
+    def take(self, data: bytes) -> None:
+        """Input has come."""
         self.active = self._loop.time()
         # It may be more than the rest of what came before, if that was
         # read before the pause.
@@ -168,17 +183,20 @@ class Viewer(asyncio.BufferedProtocol):
         transport = self._transport
         if transport is None:
             return
-        if not (self._blocked or self._held or self._missed
+        if not (self._blocked or self._held is not None or self._missed
                 or len(data) > self._step):
             # What nobody waits behind; the queue is empty then.
             self.active = now
+            self._given += len(data)
             transport.write(data)
         elif self._missed:
             # Nothing more until the queue has drained to a quarter, so the
             # mark stands exactly where the bytes are missing.
             self._missed += len(data)
         elif not self._fits(len(data)):
-            self._missed = self._queue.take_back(before) + len(data)
+            taken = self._queue.take_back(before)
+            self._given -= taken
+            self._missed = taken + len(data)
         else:
             self._put(data, now)
 
@@ -220,6 +238,7 @@ class Viewer(asyncio.BufferedProtocol):
 
     def _put(self, data: bytes, now: float) -> None:
         assert self._transport is not None
+        self._given += len(data)
         if self._queue or self._waits_to_send:
             self._queue.add(data)
         elif len(data) <= self._step:
@@ -248,9 +267,20 @@ class Viewer(asyncio.BufferedProtocol):
         if missed:
             # All of the tail was missed: what is lost begins at a cut.
             if missed > len(tail):
+                self._lost += missed - len(tail)
                 self._put(notices.line(f'{missed - len(tail)} bytes lost'),
                           self.active)
             self._put(tail, self.active)
+
+    @property
+    def sent(self) -> int:
+        """Bytes that the kernel was given for it, notices among them."""
+        return self._given - len(self._queue)
+
+    @property
+    def lost(self) -> int:
+        """Bytes of output that it did not get, for being slow."""
+        return self._lost + self._missed
 
     # -- input -----------------------------------------------------------
 
@@ -358,7 +388,7 @@ class Listener:
             # What is accepted inherits these.
             for option in (socket.SO_SNDBUF, socket.SO_RCVBUF):
                 self._socket.setsockopt(
-                    socket.SOL_SOCKET, option, _KERNEL_BUFFER)
+                    socket.SOL_SOCKET, option, KERNEL_BUFFER)
             self._socket.bind(address)
             self._socket.listen(16)
         except OSError as error:

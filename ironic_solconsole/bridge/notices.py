@@ -32,6 +32,7 @@ EXCLUSIVE = 'somebody else writes at this console; what is typed here is ' \
 FULL = 'this console has as many viewers as it allows'
 FULL_ADDRESS = 'this console has as many viewers from this address as it ' \
     'allows'
+KICKED = 'disconnected by an operator'
 MADE_ROOM = 'closed to make room for another viewer, as nothing passed here'
 MOVING = 'this console is being moved here; try again'
 NEW_OWNER = 'the node was given to another instance'
@@ -52,6 +53,8 @@ _OF_RETRIED = {
 }
 _UNAVAILABLE = 'the console is not available'
 _MAX_DETAIL = 300       # characters
+#: Longest text of an operator, in characters.
+MAX_SAID = 200
 
 
 class Standing(typing.NamedTuple):
@@ -127,6 +130,23 @@ def idle(seconds: float) -> str:
 def not_delivered(count: int) -> str:
     """What to tell when so many bytes of input were given up."""
     return f'{count} bytes of what was typed did not reach the machine'
+
+
+def said(text: str) -> str:
+    """What an operator says, as it may go to terminals.
+
+    :param text: at most MAX_SAID characters.
+    :raises: ValueError if it is too long, or if there is nothing to say.
+    """
+    if len(text) > MAX_SAID:
+        raise ValueError(f'it has {len(text)} characters, and may have '
+                         f'{MAX_SAID}')
+    words = ' '.join(text.split())
+    if not words:
+        raise ValueError('it is empty')
+    return 'operator: ' + ''.join(
+        character if character.isprintable() else '?'
+        for character in words)
 
 
 def line(notice: str) -> bytes:

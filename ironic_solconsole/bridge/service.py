@@ -25,9 +25,6 @@ import logging
 import os
 import pathlib
 import secrets
-import socket
-import struct
-import time
 import typing
 
 from ironic_solconsole import control
@@ -35,12 +32,15 @@ from ironic_solconsole import coordination
 from ironic_solconsole import exception
 from ironic_solconsole import spec as console_spec
 from ironic_solconsole.bridge import access
+from ironic_solconsole.bridge import arguments
+from ironic_solconsole.bridge import askers
 from ironic_solconsole.bridge import audience as bridge_audience
 from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import console as bridge_console
 from ironic_solconsole.bridge import descriptors
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as bridge_listener
+from ironic_solconsole.bridge import operators
 from ironic_solconsole.bridge import quiet
 from ironic_solconsole.bridge import transcript_service
 from ironic_solconsole.bridge import wire
@@ -54,48 +54,12 @@ SHUTDOWN_TIMEOUT = 1.25
 
 MAX_WAIT = 30.0             # seconds an open may be asked to wait
 MAX_PARK = 60.0             # seconds
-MAX_RELEASE = 31 * 24 * 3600.0      # seconds
 MAX_MEMORIES = 16384        # nodes, open or closed
 MAX_CLIENTS = 64            # command-line clients at a time
 _SUN_PATH = 107             # bytes, unix(7), less the end mark
 
 _Verb = typing.Callable[
     [control.Json], typing.Coroutine[None, None, control.Json]]
-
-
-def _number(args: control.Json, name: str, low: float,
-            high: float) -> float:
-    value = args.get(name)
-    if (isinstance(value, bool) or not isinstance(value, (int, float))
-            or not low <= value <= high):
-        raise exception.RequestRefused(
-            'bad-request', f'{name} must be a number from {low:g} to '
-            f'{high:g}')
-    return value
-
-
-def _text(args: control.Json, name: str) -> str:
-    value = args.get(name)
-    if not isinstance(value, str) or not value:
-        raise exception.RequestRefused(
-            'bad-request', f'{name} must be a string')
-    return value
-
-
-def _flag(args: control.Json, name: str) -> bool:
-    value = args.get(name)
-    if not isinstance(value, bool):
-        raise exception.RequestRefused(
-            'bad-request', f'{name} must be true or false')
-    return value
-
-
-def _choice(args: control.Json, name: str, *choices: str) -> str:
-    value = args.get(name)
-    if value not in choices:
-        raise exception.RequestRefused(
-            'bad-request', f'{name} must be {" or ".join(choices)}')
-    return str(value)
 
 
 def _audience_settings(
@@ -115,17 +79,20 @@ def _audience_settings(
             'bad-request', 'allowed_clients must be a list of networks: '
             f'{error}') from None
     return bridge_audience.AudienceSettings(
-        max_clients=int(_number(options, 'max_clients', 1, 256)),
+        max_clients=int(arguments.number(options, 'max_clients', 1, 256)),
         max_clients_per_address=int(
-            _number(options, 'max_clients_per_address', 0, 256)),
-        exclusive=_choice(options, 'client_mode', 'shared', 'exclusive')
-        == 'exclusive',
-        client_buffer=int(
-            _number(options, 'client_buffer', 4096, 64 * 1024 * 1024)),
-        scrollback=int(_number(options, 'scrollback', 0, 1024 * 1024)),
-        notices=_flag(options, 'notices'),
-        full=_choice(options, 'notice_detail', 'brief', 'full') == 'full',
-        idle_timeout=_number(options, 'idle_timeout', 0, 1e9), gate=gate)
+            arguments.number(options, 'max_clients_per_address', 0, 256)),
+        exclusive=arguments.choice(
+            options, 'client_mode', 'shared', 'exclusive') == 'exclusive',
+        client_buffer=int(arguments.number(
+            options, 'client_buffer', 4096, 64 * 1024 * 1024)),
+        scrollback=int(
+            arguments.number(options, 'scrollback', 0, 1024 * 1024)),
+        notices=arguments.flag(options, 'notices'),
+        full=arguments.choice(
+            options, 'notice_detail', 'brief', 'full') == 'full',
+        idle_timeout=arguments.number(options, 'idle_timeout', 0, 1e9),
+        gate=gate)
 
 
 class Service:
@@ -164,14 +131,10 @@ class Service:
             'list': self._list,
             'show': self._show,
             'ping': self._ping,
-            'release': self._release,
-            'resume': self._resume,
-            'retry': self._retry,
-            'steal': self._steal,
             'transcripts': self._transcripts,
         }
-        self._client_verbs = {
-            'list', 'show', 'ping', 'release', 'resume', 'retry', 'steal'}
+        self._client_verbs = {'list', 'show', 'ping'}
+        self._operators = operators.Operators(self._find)
 
     # -- answering -------------------------------------------------------
 
@@ -183,19 +146,30 @@ class Service:
         """
         verb = (self._heartbeat if request.verb == 'ping'
                 else self._verbs.get(request.verb))
-        if verb is None:
+        offered = (self._operators.offers(request.verb)
+                   and request.verb not in operators.UPGRADES)
+        if verb is None and not offered:
             raise exception.RequestRefused(
                 'unknown-verb', f'{request.verb[:64]!r} is not a verb')
         if self._limits is None and request.verb != 'configure':
             raise exception.RequestRefused(
                 'not-configured', 'the first request must be configure')
+        if verb is None:
+            answer = await self._operators.answer(request, None)
+            assert not isinstance(answer, wire.Upgrade)
+            return answer
         return await verb(request.args)
 
-    async def answer_client(self, request: control.Request) -> control.Json:
+    async def answer_client(self, request: control.Request,
+                            asker: askers.Asker
+                            ) -> control.Json | wire.Upgrade:
         """Answer a request of the command line.
 
+        :param asker: who asks.
         :raises: RequestRefused.
         """
+        if self._operators.offers(request.verb):
+            return await self._operators.answer(request, asker)
         if request.verb not in self._client_verbs:
             raise exception.RequestRefused(
                 'not-allowed',
@@ -213,12 +187,12 @@ class Service:
         limits = bridge_console.Limits(
             audience=_audience_settings(options),
             keepalive_interval=int(
-                _number(options, 'keepalive_interval', 1, 20)),
-            linger=_number(options, 'linger', 0, 86400),
+                arguments.number(options, 'keepalive_interval', 1, 20)),
+            linger=arguments.number(options, 'linger', 0, 86400),
             transcripts=transcript_service.make(
                 options.get('transcript'), self._host))
-        slots = int(_number(options, 'login_concurrency', 1, 1024))
-        timeout = _number(options, 'conductor_timeout', 1, 3600)
+        slots = int(arguments.number(options, 'login_concurrency', 1, 1024))
+        timeout = arguments.number(options, 'conductor_timeout', 1, 3600)
         dead = options.get('dead', [])
         if not isinstance(dead, list) or not all(
                 isinstance(word, str) for word in dead):
@@ -234,8 +208,8 @@ class Service:
         except (exception.CoordinationError, backends.BackendError) as error:
             raise exception.RequestRefused(
                 'bad-coordination', str(error)) from None
-        level = int(_number(options, 'log_level', 0, 100))
-        await self._listen(_text(options, 'socket'))
+        level = int(arguments.number(options, 'log_level', 0, 100))
+        await self._listen(arguments.text(options, 'socket'))
         logging.getLogger().setLevel(level)
         self._login_slots = asyncio.Semaphore(slots)
         self._leases = console_lease.LeaseKeeper(
@@ -248,7 +222,7 @@ class Service:
                 'member': member}
 
     async def _open(self, args: control.Json) -> control.Json:
-        wait = _number(args, 'wait', 0, MAX_WAIT)
+        wait = arguments.number(args, 'wait', 0, MAX_WAIT)
         spec = console_spec.ConsoleSpec.from_json(args.get('spec'))
         admit = args.get('admit', True)
         if not isinstance(admit, bool):
@@ -336,8 +310,8 @@ class Service:
         return {'admitted': admitted}
 
     async def _close(self, args: control.Json) -> control.Json:
-        node = _text(args, 'node')
-        seconds = _number({'park': 0, **args}, 'park', 0, MAX_PARK)
+        node = arguments.text(args, 'node')
+        seconds = arguments.number({'park': 0, **args}, 'park', 0, MAX_PARK)
         # One that is parked already stays so.
         consoles = (self._parked if node in self._parked and not seconds
                     else self._consoles)
@@ -383,7 +357,7 @@ class Service:
 
     def _find(self, args: control.Json,
               parked: bool = False) -> bridge_console.Console:
-        wanted = _text(args, 'node')
+        wanted = arguments.text(args, 'node')
         consoles = ({**self._parked, **self._consoles} if parked
                     else self._consoles)
         found = consoles.get(wanted) or next(
@@ -398,27 +372,6 @@ class Service:
     async def _show(self, args: control.Json) -> control.Json:
         return self._find(args, parked=True).status()
 
-    async def _release(self, args: control.Json) -> control.Json:
-        console = self._find(args)
-        seconds = _number(args, 'seconds', 0, MAX_RELEASE)
-        console.link.release(time.time() + seconds if seconds else 0.0)
-        return console.status()
-
-    async def _resume(self, args: control.Json) -> control.Json:
-        console = self._find(args)
-        console.link.resume()
-        return console.status()
-
-    async def _retry(self, args: control.Json) -> control.Json:
-        console = self._find(args)
-        console.link.retry()
-        return console.status()
-
-    async def _steal(self, args: control.Json) -> control.Json:
-        console = self._find(args)
-        console.link.steal()
-        return console.status()
-
     async def _ping(self, args: control.Json) -> control.Json:
         return {'consoles': len(self._consoles),
                 'tasks': len(asyncio.all_tasks())}
@@ -431,7 +384,7 @@ class Service:
         """The conductor's ping."""
         age = args.get('database_age')
         if age is not None:
-            age = _number(args, 'database_age', 0, float('inf'))
+            age = arguments.number(args, 'database_age', 0, float('inf'))
         assert self._leases is not None
         self._leases.heard(age)
         return await self._ping(args)
@@ -467,17 +420,23 @@ class Service:
                 '[solconsole]run_dir and who owns it') from None
 
     def _client(self) -> wire.Connection:
-        return wire.ClientConnection(
-            self.answer_client, on_made=self._client_came,
-            on_lost=self._client_left)
+        asker: list[askers.Asker] = []
 
-    def _client_came(self, client: wire.Connection) -> bool:
-        assert client.transport is not None
-        peer = client.transport.get_extra_info('socket')
-        pid, uid, _ = struct.unpack('3i', peer.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize('3i')))
-        if uid not in (0, os.geteuid()):
-            self._log_refusal(pid, uid)
+        def came(client: wire.Connection) -> bool:
+            assert client.transport is not None
+            asker.append(askers.of_socket(
+                client.transport.get_extra_info('socket')))
+            return self._client_came(client, asker[0])
+
+        return wire.ClientConnection(
+            lambda request: self.answer_client(request, asker[0]),
+            on_made=came, on_lost=self._client_left,
+            upgrades=operators.UPGRADES)
+
+    def _client_came(self, client: wire.Connection,
+                     asker: askers.Asker) -> bool:
+        if asker.uid not in (0, os.geteuid()):
+            self._log_refusal(asker.pid, asker.uid)
             return False
         self._clients.append(client)
         if len(self._clients) > MAX_CLIENTS:

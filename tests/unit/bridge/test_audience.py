@@ -28,6 +28,7 @@ from ironic_solconsole.bridge import access
 from ironic_solconsole.bridge import audience as bridge_audience
 from ironic_solconsole.bridge import listener
 from ironic_solconsole.bridge import notices
+from ironic_solconsole.bridge import operators
 from ironic_solconsole.bridge import terminal
 from tests.support import virtual_time
 from tests.unit.bridge import test_terminal
@@ -145,6 +146,13 @@ class Console:
                room: int | None = None) -> Transport:
         transport = Transport(address, room)
         transport.protocol = listener.Viewer(self.audience, self._limit)
+        transport.protocol.connection_made(transport)
+        return transport
+
+    def attach_operator(self, read_only: bool = False) -> Transport:
+        transport = Transport('')
+        transport.protocol = operators.OperatorViewer(
+            self.audience, self._limit, 'root', read_only)
         transport.protocol.connection_made(transport)
         return transport
 

@@ -77,3 +77,20 @@ def test_a_theft_stays_one_while_the_thief_is_there() -> None:
 
 def test_a_notice_is_a_line_of_its_own() -> None:
     assert notices.line('x') == b'\r\n[solconsole: x]\r\n'
+
+
+@pytest.mark.parametrize(('text', 'said'), [
+    ('back at 5', 'operator: back at 5'),
+    (' a\r\n[solconsole: connected]\tb ',
+     'operator: a [solconsole: connected] b'),
+    ('\x1b[2Jx\x07\udc80\u202ey\u00e9', 'operator: ?[2Jx???y\u00e9')])
+def test_what_an_operator_says_is_one_line_and_moves_no_cursor(
+        text: str, said: str) -> None:
+    assert notices.said(text) == said
+    assert notices.line(notices.said(text)).count(b'\r\n') == 2
+
+
+@pytest.mark.parametrize('text', ['', ' \n ', 'x' * (notices.MAX_SAID + 1)])
+def test_what_cannot_be_said_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match='it '):
+        notices.said(text)
