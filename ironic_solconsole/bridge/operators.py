@@ -126,6 +126,7 @@ class Operators:
              what: str) -> None:
         LOG.info('Asked by %s: %s.', who, what,
                  extra={'node': console.spec.node})
+        console.record(f'asked by {who}: {what}')
 
     # -- the link --------------------------------------------------------
 
