@@ -12,6 +12,7 @@
 
 """Ask a bridge through its UNIX socket; plain and blocking."""
 
+import collections.abc
 import contextlib
 import os
 import pathlib
@@ -44,8 +45,47 @@ def ask(path: pathlib.Path, verb: str, args: control.Json | None = None, *,
         answer; MessageError if it is not a valid line; RequestRefused if
         it is no.
     """
-    try:
+    with _explained(timeout):
         return _ask(path, verb, args or {}, time.monotonic() + timeout)
+
+
+def attach(path: pathlib.Path, args: control.Json, *, timeout: float
+           ) -> tuple[control.Json, socket.socket, bytes]:
+    """Be a viewer of a console.
+
+    :param path: the bridge's socket.
+    :param args: as the verb ``attach`` needs them.
+    :param timeout: seconds until the answer.
+    :returns: the answer; the connection, which carries the console's bytes
+        from now on; and what has come of them already.
+    :raises: as :func:`ask`.
+    """
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        with _explained(timeout):
+            deadline = time.monotonic() + timeout
+            request = control.Request(1, 'attach', args)
+            data = _send(sock, path, request, deadline)
+            while b'\n' not in data:
+                if len(data) > control.MAX_CLIENT_LINE:
+                    raise exception.MessageError(
+                        'the answer has no end')
+                data += _receive(sock, deadline)
+            line, _, rest = data.partition(b'\n')
+            message = control.decode(line)
+            if not isinstance(message, control.Reply):
+                raise exception.MessageError('the answer is none')
+            return message.unwrap(), sock, rest
+    except BaseException:
+        sock.close()
+        raise
+
+
+@contextlib.contextmanager
+def _explained(timeout: float) -> collections.abc.Iterator[None]:
+    """What can go wrong, as errors of ours."""
+    try:
+        yield
     except TimeoutError:
         raise exception.BridgeUnavailable(
             f'no answer within {timeout:g} s') from None
@@ -63,21 +103,33 @@ def _ask(path: pathlib.Path, verb: str, args: control.Json,
     request = control.Request(1, verb, args)
     lines = control.LineReader()
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        _connect(sock, path, deadline)
-        # A bridge that turns us away may close before it has read.
-        with contextlib.suppress(BrokenPipeError):
-            sock.sendall(control.encode(request))
+        data = _send(sock, path, request, deadline)
         while True:
-            sock.settimeout(_left(deadline))
-            data = sock.recv(1 << 16)
-            if not data:
-                raise exception.BridgeUnavailable(
-                    'it closed the connection without an answer')
             for line in lines.feed(data):
                 message = control.decode(line)
                 if (isinstance(message, control.Reply)
                         and message.id == request.id):
                     return message.unwrap()
+            data = _receive(sock, deadline)
+
+
+def _send(sock: socket.socket, path: pathlib.Path, request: control.Request,
+          deadline: float) -> bytes:
+    """Connect and ask; gives the first bytes of what comes back."""
+    _connect(sock, path, deadline)
+    # A bridge that turns us away may close before it has read.
+    with contextlib.suppress(BrokenPipeError):
+        sock.sendall(control.encode(request))
+    return _receive(sock, deadline)
+
+
+def _receive(sock: socket.socket, deadline: float) -> bytes:
+    sock.settimeout(_left(deadline))
+    data = sock.recv(1 << 16)
+    if not data:
+        raise exception.BridgeUnavailable(
+            'it closed the connection without an answer')
+    return data
 
 
 def _connect(sock: socket.socket, path: pathlib.Path,

@@ -32,16 +32,20 @@ LOG = logging.getLogger('ironic-solconsole')
 EXIT_ERROR = 1
 EXIT_NO_CONDUCTOR = 3
 EXIT_INCOMPLETE = 4
+EXIT_DISCONNECTED = 5
 
 EXIT_CODES = f"""\
 exit codes:
-  0  every bridge of this host answered
-  {EXIT_ERROR}  an error, told in one line: no such console, access denied, a
-     configuration that cannot be read; "list" and "log" print what they
-     found all the same; "check" has found an error
+  0  done, and every bridge of this host answered; attach: detached by you
+  {EXIT_ERROR}  an error, told in one line: no such console, viewer or
+     transcript, access denied, a break that the BMC has not taken, a
+     configuration that cannot be read; "list" and "log" print what
+     they found all the same; "check" has found an error
   2  the command line is wrong
   {EXIT_NO_CONDUCTOR}  no conductor of this host has a console open
   {EXIT_INCOMPLETE}  a bridge did not answer: what is printed is not all
+  {EXIT_DISCONNECTED}  attach: disconnected by the other side, and told why
+attach that a signal ends, ends by that signal: 128 + its number in a shell
 """
 
 #: What ``list`` prints, in this order; ``show`` prints more.

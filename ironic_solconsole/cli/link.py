@@ -10,9 +10,9 @@
 # License for the specific language governing permissions and limitations
 # under the License.
 
-"""``ironic-solconsole release | resume | retry | steal``.
+"""``ironic-solconsole release | resume | retry | steal | break``.
 
-Each prints what ``show`` prints, as it is just after.
+Each but ``break`` prints what ``show`` prints, as it is just after.
 """
 
 import argparse
@@ -21,8 +21,12 @@ import sys
 
 from ironic_solconsole import control
 from ironic_solconsole.cli import command
+from ironic_solconsole.cli import node
 from ironic_solconsole.cli import patterns
 from ironic_solconsole.cli import show
+
+MAX_BREAK_WAIT = 60.0   # seconds that a bridge may be asked to wait
+BREAK_GRACE = 2.0       # seconds for its answer beyond that
 
 _UNITS = {'s': 1, 'm': 60, 'h': 3600, 'd': 86400}
 
@@ -73,6 +77,20 @@ class Retry(show.Show):
     """Try to connect now, even after bad credentials."""
 
     VERB = 'retry'
+
+
+class Break(node.NodeCommand):
+    """Send the host of a node a serial break.
+
+    Waits until the BMC has taken it, for --timeout.
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        self.ask_holder(
+            'break', parsed_args.node,
+            {'seconds': min(self.options.timeout, MAX_BREAK_WAIT)},
+            BREAK_GRACE)
+        sys.stdout.write('The BMC has taken the break.\n')
 
 
 class Steal(show.Show):

@@ -21,17 +21,19 @@ import typing
 from cliff import app
 from cliff import commandmanager
 
+from ironic_solconsole.cli import attach
 from ironic_solconsole.cli import check
 from ironic_solconsole.cli import command
 from ironic_solconsole.cli import link
 from ironic_solconsole.cli import list as list_command
 from ironic_solconsole.cli import log
 from ironic_solconsole.cli import show
+from ironic_solconsole.cli import viewers
 
 DESCRIPTION = """\
-Look at the serial consoles that the conductors of this host have open, and
-say what their links to the BMCs are to do. The sockets of their console
-processes are in [solconsole]run_dir, which is read from Ironic's
+Look at and use the serial consoles that the conductors of this host have
+open, and say what their links to the BMCs are to do. The sockets of their
+console processes are in [solconsole]run_dir, which is read from Ironic's
 configuration unless --run-dir gives it.
 """
 
@@ -50,14 +52,19 @@ class SolConsoleApp(app.App):
         # Commands are named here, not as entry points: there is one place
         # less to keep in step, and nothing to scan at each start.
         commands = commandmanager.CommandManager('')
+        commands.add_command('attach', attach.Attach)
+        commands.add_command('break', link.Break)
+        commands.add_command('check', check.Check)
+        commands.add_command('kick', viewers.Kick)
         commands.add_command('list', list_command.List)
-        commands.add_command('show', show.Show)
         commands.add_command('log', log.Log)
         commands.add_command('release', link.Release)
         commands.add_command('resume', link.Resume)
         commands.add_command('retry', link.Retry)
+        commands.add_command('say', viewers.Say)
+        commands.add_command('show', show.Show)
         commands.add_command('steal', link.Steal)
-        commands.add_command('check', check.Check)
+        commands.add_command('who', viewers.Who)
         # Deferred: so that "list --help" is the help of list.
         super().__init__(DESCRIPTION, version, commands, deferred_help=True)
 
@@ -92,8 +99,8 @@ class SolConsoleApp(app.App):
     def interact(self) -> None:
         """Without a command there is nothing to do."""
         self.parser.error(
-            'say what to do: list, or show, log, release, resume, retry or '
-            'steal with a NODE, or check')
+            'say what to do: list, check, or attach, break, kick, log, '
+            'release, resume, retry, say, show, steal or who with a NODE')
 
 
 def _seconds(text: str) -> float:

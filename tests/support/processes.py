@@ -52,6 +52,14 @@ def end(process: 'subprocess.Popen[bytes]', timeout: float = 5.0) -> int:
     return process.returncode
 
 
+def run_text(*command: str) -> str:
+    """Run a command that must succeed; gives what it printed."""
+    done = subprocess.run(command, capture_output=True, text=True,
+                          timeout=20, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, f'{command}: {done.stderr}'
+    return done.stdout
+
+
 def alive(pid: int) -> bool:
     """Whether a process runs; one that is dead but not reaped does not."""
     try:

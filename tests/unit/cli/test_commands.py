@@ -132,7 +132,10 @@ def test_an_unknown_node_is_one_line(
         output = run('show', 'node-7')
     assert (output.code, output.stdout) == (1, '')
     assert output.stderr == (
-        'No conductor of this host has a console of node node-7 open.\n')
+        'No conductor of this host has a console of node node-7 open; '
+        '"baremetal node show node-7 -f value -c conductor -c '
+        'console_enabled" says which conductor has the node, and whether '
+        'its console is on.\n')
 
 
 def test_a_hung_bridge_does_not_hide_the_others(

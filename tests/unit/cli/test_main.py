@@ -34,7 +34,7 @@ def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_a_command_the_usage_is_said(run: conftest.Run) -> None:
     output = run()
     assert output.code == 2
-    assert 'list, or show' in output.stderr
+    assert 'list, check, or attach, break' in output.stderr
 
 
 def test_help_names_commands_options_and_exit_codes(
