@@ -25,6 +25,7 @@ import pytest
 
 from tests.support import bmc as model
 from tests.support import hosts
+from tests.support import nova
 from tests.support import nova_cloud
 from tests.support import viewers
 from tests.support import waiting
@@ -177,6 +178,23 @@ def test_reconnects_do_not_disturb_others(
         assert not other.closed
     wait_people(cloud, machine, 0)
     assert bmc.host.received == b'\r0\r1\r2'
+
+
+@pytest.mark.parametrize(('host', 'welcome'), [
+    (nova.DASHBOARD, True), ('elsewhere.example.org', False)])
+def test_pages_of_the_dashboard_are_let_in(
+        cloud: NovaCloud, machine: Machine, bmc: model.ModelBmc, host: str,
+        welcome: bool) -> None:
+    url = cloud.nova.get_url(machine.instance)
+    with WebSocket(url, f'http://{host}') as tab:
+        if welcome:
+            wait_people(cloud, machine, 1)
+            say(bmc, b'for the dashboard', tab)
+            tab.wait_exactly(b'for the dashboard')
+        else:
+            tab.wait_closed()
+            assert not tab.data
+    wait_people(cloud, machine, 0)
 
 
 def test_a_token_of_nobody_opens_nothing(

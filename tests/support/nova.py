@@ -54,6 +54,9 @@ from tests.support import waiting
 #: Directory with ``nova-compute`` and the others.
 BIN_VARIABLE = 'SOLCONSOLE_NOVA_BIN'
 
+#: Host in the URL of a dashboard, which is not that of nova-serialproxy.
+DASHBOARD = 'dashboard.example.org'
+
 #: Seconds for all of it; four programs load at the same time.
 START_TIMEOUT = 180.0
 
@@ -156,7 +159,8 @@ class Nova:
                 'enabled': True,
                 'base_url': f'ws://127.0.0.1:{self.proxy_port}/',
                 'serialproxy_host': '127.0.0.1',
-                'serialproxy_port': self.proxy_port}}
+                'serialproxy_port': self.proxy_port},
+            'console': {'allowed_origins': DASHBOARD}}
         self.config.write_text(''.join(
             f'[{name}]\n' + ''.join(
                 f'{key} = {value}\n' for key, value in values.items())

@@ -107,7 +107,9 @@ class NovaCloud:
     def __init__(self) -> None:
         self.timings = Timings()
         self.ironic = real_ironic.Ironic(options={
-            'solconsole': {'reset_grace': GRACE},
+            'console': {'socat_address': '127.0.0.1'},
+            'solconsole': {'reset_grace': GRACE,
+                           'allowed_clients': '127.0.0.0/8'},
             'metrics': {'backend': 'statsd'},
             'metrics_statsd': {'statsd_host': '127.0.0.1',
                                'statsd_port': self.timings.port}})

@@ -16,6 +16,8 @@ import asyncio
 
 from websockets.asyncio import client
 from websockets.exceptions import ConnectionClosed
+from websockets.typing import Origin
+from websockets.typing import Subprotocol
 
 from tests.support import background
 from tests.support import waiting
@@ -28,9 +30,11 @@ class WebSocket:
     """A tab of a browser.
 
     :param url: with a token, as Nova gives it.
+    :param origin: where the page came from; '' as programs that are no
+        browsers.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, origin: str = '') -> None:
         self.url = url
         #: What came, as the frames that it came in.
         self.frames: list[bytes] = []
@@ -40,7 +44,8 @@ class WebSocket:
 
         async def connect() -> client.ClientConnection:
             connection = await client.connect(
-                url, subprotocols=[client.Subprotocol('binary')],
+                url, subprotocols=[Subprotocol('binary')],
+                origin=Origin(origin) if origin else None,
                 max_size=None, open_timeout=None)
             self._reader = asyncio.create_task(self._read(connection))
             return connection
