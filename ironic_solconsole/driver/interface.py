@@ -419,11 +419,14 @@ class SolConsole(base.ConsoleInterface):
                 avoid.add(port)
 
     def _record(self, node: typing.Any) -> None:
-        """Store the session that the console has, if it has one already."""
+        """Note the session that the console has, if it has one already.
+
+        Ironic saves the node when it has been told that the start succeeded,
+        and a database takes longer than all the rest.
+        """
         activation = self._memories.pending(node.uuid)
         if activation is not None:
             takeover.store(node, activation)
-            opening.save(node)
             self._memories.recorded(node.uuid, activation)
 
     def _give_up(self, node: typing.Any) -> None:

@@ -458,6 +458,26 @@ async def test_in_exclusive_mode_the_first_writes_until_it_leaves() -> None:
     assert console.typed == b'yes!now'
 
 
+@pytest.mark.parametrize('end', ['makes room', 'is idle'])
+@in_loop
+async def test_who_writes_may_be_sent_away_and_the_next_one_writes(
+        end: str) -> None:
+    console = Console(exclusive=True, max_clients=2, idle_timeout=95.0)
+    first, second = console.attach(), console.attach()
+    type_at(second, b'no')
+    for _ in range(7 if end == 'makes room' else 9):
+        await asyncio.sleep(10)
+        type_at(second, b'no')
+    await asyncio.sleep(6)
+    third = console.attach()
+    assert (first.ended, second.ended, third.ended) == (True, False, False)
+    await asyncio.sleep(1.1)
+    assert second.sent.endswith(notices.line(notices.WRITER))
+    type_at(third, b'no')
+    type_at(second, b'yes')
+    assert console.typed == b'yes'
+
+
 # -- who may stay --------------------------------------------------------
 
 @in_loop

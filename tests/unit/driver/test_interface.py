@@ -20,6 +20,7 @@ import collections.abc
 import copy
 import inspect
 import pathlib
+import re
 import threading
 import time
 import types
@@ -637,10 +638,22 @@ def test_a_start_stores_the_session_if_there_is_one(
 
     monkeypatch.setattr(setup.pool, 'open', open_)
     setup.start(node)
+    assert len(node.saved) == 1, 'a database takes longer than all the rest'
+    assert node.obj_what_changed(), 'Ironic would not save it'
+    node.save()         # as Ironic does when the start has succeeded
     assert node.saved[-1]['solconsole_activation'] == ACTIVATION
     assert setup.pool.memories.unrecorded() == []
     setup.stop(node)
     assert 'solconsole_activation' not in node.saved[-1]
+
+
+def test_ironic_saves_the_node_after_a_start() -> None:
+    source = inspect.getsource(
+        manager.ConductorManager._set_console_mode)
+    assert re.search(r"start_console\(task\).*"
+                     r"node\.console_enabled = enabled\n"
+                     r"\s+node\.last_error = None\n\s+node\.save\(\)",
+                     source, re.DOTALL)
 
 
 @pytest.mark.parametrize('enabled', [True, False])
