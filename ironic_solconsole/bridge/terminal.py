@@ -55,12 +55,17 @@ _OTHER = (rb'(?!\xc2?\x9b|' + _UNFINISHED_CHARACTER + rb')[\x80-\xff]')
 
 _SPECIAL = (_ESCAPE + rb'|' + _CHARACTER + rb'|' + _CSI_8BIT + rb'|'
             + _OTHER)
+# Nothing follows these repetitions, so that there is nothing to go back for;
+# they have a bound, as each step takes memory until the last. Possessive ones
+# would say so, but give wrong matches in Python before 3.11.5 (gh-106052)
+# where what they repeat is more than one set of characters.
+_STEPS = rb'{0,256}'
 _FINISHED = re.compile(
-    rb'(?:[\x00-\x1a\x1c-\x7f]++|' + _SPECIAL + rb')*+')
+    rb'(?:[\x00-\x1a\x1c-\x7f]++|' + _SPECIAL + rb')' + _STEPS)
 _ONE = re.compile(rb'[\x00-\x1a\x1c-\x7f]|' + _SPECIAL)
 _ONE_ESCAPE = re.compile(_ESCAPE)
 _LINE = re.compile(
-    rb'(?:[\x00-\x09\x0b-\x1a\x1c-\x7f]++|' + _SPECIAL + rb')*+\n')
+    rb'(?:[\x00-\x09\x0b-\x1a\x1c-\x7f]++|' + _SPECIAL + rb')' + _STEPS)
 _TAIL = re.compile(_UNFINISHED_CHARACTER)
 _EIGHT_BITS = re.compile(
     rb'(\A\xc2?\x9b|' + _CHARACTER + rb')|\xc2?[\x80-\x9f]|\x05')
@@ -74,10 +79,19 @@ _REPLAY = re.compile(
     rb'|\x1b\[[0-9;:]*+[@A-MPSXZ`abdefgmrsu]'
     rb'|' + _CHARACTER
     + rb'|\x1b[78=>DEHMc]|\x1b[()*+][0-9A-Za-z<>=]'
-    rb'|\x1b\[\?' + _MODES + rb'(?:;' + _MODES + rb')*+[hl]'
+    rb'|\x1b\[\?' + _MODES + rb'(?:;' + _MODES + rb')*[hl]'
     rb'|\x1b\[[0-9]*+T|\x1b\[4[hl]'
-    rb'|(?!\xc2[\x80-\x9f])[\x80-\x8f\x91-\x97\x99\x9c\xa0-\xff])++)'
+    rb'|(?!\xc2[\x80-\x9f])[\x80-\x8f\x91-\x97\x99\x9c\xa0-\xff]){1,256})'
     rb'|' + _ESCAPE + rb'|' + _CSI_8BIT + rb'|\xc2[\x80-\x9f]|.', re.DOTALL)
+
+
+def _follow(steps: re.Pattern[bytes], data: bytes, position: int) -> int:
+    """Where the steps end that begin at a position."""
+    while found := steps.match(data, position):
+        if found.end() == position:
+            break
+        position = found.end()
+    return position
 
 
 def unfinished_character(data: bytes) -> int:
@@ -117,8 +131,7 @@ def last_cut(data: bytes) -> int:
             pass
         else:
             return len(data) - count
-    found = _FINISHED.match(data, start)
-    return found.end() if found else start
+    return _follow(_FINISHED, data, start)
 
 
 def next_cut(data: bytes, position: int) -> int:
@@ -144,11 +157,13 @@ def next_line(data: bytes, position: int) -> int | None:
     :returns: a position, None if there is no such line.
     """
     cut = last_cut(data[:position])
-    while found := _LINE.match(data, cut):
-        cut = found.end()
+    while True:
+        cut = _follow(_LINE, data, cut)
+        if data[cut:cut + 1] != b'\n':
+            return None
+        cut += 1
         if cut > position:
             return cut
-    return None
 
 
 def harmless(data: bytes) -> bytes:
