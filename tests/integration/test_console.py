@@ -112,6 +112,27 @@ def test_bad_driver_info_is_told_when_the_node_is_validated(
     api.delete(node)
 
 
+def test_a_node_may_be_on_demand(ironic: Ironic, sim: IpmiSim) -> None:
+    api, bmc = ironic.api, sim.bmcs[1]
+    node = api.create_node(bmc, solconsole_connection='sometimes')
+    answer = api.validate(node)
+    assert answer['result'] is False
+    for part in ('solconsole_connection', 'sometimes', 'on-demand'):
+        assert part in answer['reason'], answer
+    api.patch(node, driver_info__solconsole_connection='on-demand')
+    url = api.enable(node)
+    assert not bmc.payload_active(), 'a session though nobody is there'
+    with viewers.Viewer(url) as viewer:
+        waiting.wait_until(bmc.payload_active, 'a session for the viewer')
+        api.disable(node)       # as Nova does
+        assert api.enable(node) == url
+        assert not viewer.closed
+        viewer.send(b'hello')
+        viewer.wait_for(b'hello')
+    api.delete(node)
+    bmc.wait_free()
+
+
 def test_a_bad_edit_blocks_neither_reading_nor_disabling(
         ironic: Ironic, sim: IpmiSim) -> None:
     api = ironic.api
