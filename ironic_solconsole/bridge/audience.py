@@ -479,7 +479,9 @@ class Audience:
                 continue
             late = (self.standing.late
                     and now < self._standing_since + LATE)
-            if told.state != self.standing.text and not late:
+            # What happened meanwhile comes before the good end of it.
+            ended = not self.standing.text and bool(told.wishes)
+            if told.state != self.standing.text and not (late or ended):
                 if viewer.tell(self._sentence(viewer, now)):
                     told.state, told.at = self.standing.text, now
             elif told.wishes and viewer.tell(told.wishes[0]):

@@ -125,6 +125,30 @@ def test_the_last_owner_sees_no_byte_of_the_next_though_all_is_full(
                     b'instance]\r\n')
 
 
+def test_what_the_last_owner_typed_does_not_reach_the_next(
+        model_bmc: model.ModelBmc, bridge: bridge_support.Bridge) -> None:
+    host = model_bmc.host
+    spec = bridge_support.model_spec(model_bmc, instance_uuid='one')
+    bridge.connect(spec)
+    host.limit(100)
+    with viewers.Viewer(spec.url) as viewer:
+        wait_viewers(bridge, 1)
+        viewer.send(b'x' * 100_000)
+        host.wait_received(b'x' * 100)
+        spec = dataclasses.replace(spec, instance_uuid='two')
+        bridge.open(spec)
+        viewer.wait_closed()
+    host.limit(None)
+    with viewers.Viewer(spec.url) as viewer:
+        wait_viewers(bridge, 1)
+        viewer.send(b'login')
+        waiting.wait_until(lambda: host.received.endswith(b'login'),
+                           'what the next one types')
+        # one packet was on its way
+        assert len(host.received) <= 100 + 255 + len(b'login')
+        assert not viewer.closed
+
+
 def test_ipv4_is_seen_as_such_through_an_ipv6_address(
         bmc: ipmi_sim.Bmc) -> None:
     with bridge_support.Bridge(allowed_clients=['127.0.0.0/8']) as bridge:

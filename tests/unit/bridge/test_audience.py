@@ -622,6 +622,18 @@ async def test_trouble_and_its_end_are_told_to_who_is_there() -> None:
 
 
 @in_loop
+async def test_what_happened_meanwhile_is_told_before_its_end() -> None:
+    console = Console()
+    viewer = console.attach()
+    console.audience.state(DOWN)
+    console.audience.tell(notices.NOT_SENT)
+    console.audience.state(notices.Standing())
+    await asyncio.sleep(5)
+    assert viewer.sent == b''.join(map(notices.line, (
+        'down', notices.NOT_SENT, notices.CONNECTED)))
+
+
+@in_loop
 async def test_what_is_over_within_a_second_is_not_told() -> None:
     console = Console()
     viewer = console.attach()
