@@ -29,7 +29,7 @@ SIZES = (100, 300, 1000)
 BRIDGES = (1, 2, 4)
 
 #: Bytes a second from each host, whatever their number.
-_RATE = 1000.0
+_RATE = 500.0
 
 #: How often list and stop are measured.
 _CALLS = 20

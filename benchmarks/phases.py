@@ -55,16 +55,17 @@ class Plan:
     :param seconds: of each timed part.
     :param rate: bytes a second that all hosts print together, at most.
     :param console_rate: bytes a second that one prints, at most.
-    :param chunk: bytes that a host prints at a time.
+    :param chunk: bytes that a host prints at a time. ipmi_sim makes one SOL
+        packet of up to 128, and two of somewhat more.
     :param burst: bytes that all print together as fast as they can.
     :param idle: seconds for which nothing passes.
     :param attachments: how often a viewer comes and goes.
     """
 
     seconds: float = 3.0
-    rate: float = 1e6
+    rate: float = 0.5e6
     console_rate: float = LINE_RATE
-    chunk: int = 200
+    chunk: int = 128
     burst: int = 5_000_000
     idle: float = 15.0
     attachments: int = 30

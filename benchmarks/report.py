@@ -59,12 +59,14 @@ class Column:
 
     :param unable: why it could not run here.
     :param failures: what broke, one sentence a round.
+    :param repeated: why rounds were begun again.
     """
 
     name: str
     rounds: list[measure.Round] = dataclasses.field(default_factory=list)
     unable: str = ''
     failures: list[str] = dataclasses.field(default_factory=list)
+    repeated: list[str] = dataclasses.field(default_factory=list)
 
     @property
     def figures(self) -> dict[str, float]:
@@ -84,7 +86,8 @@ class Column:
     def to_json(self) -> dict[str, typing.Any]:
         """For a file."""
         return {'name': self.name, 'unable': self.unable,
-                'failures': self.failures, 'streams': self.streams,
+                'failures': self.failures, 'repeated': self.repeated,
+                'streams': self.streams,
                 'wrong': self.wrong, 'figures': self.figures,
                 'rounds': [each.figures for each in self.rounds]}
 
@@ -131,6 +134,8 @@ class Table:
             if column.unable:
                 remarks.append(f'{column.name} cannot run here: '
                                f'{column.unable}')
+            remarks += [f'{column.name}: a round was begun again: {text}'
+                        for text in column.repeated]
             remarks += [f'{column.name} FAILED: {text}'
                         for text in column.failures]
             remarks += [f'{column.name} NOT EXACT: {text}'

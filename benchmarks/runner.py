@@ -25,6 +25,9 @@ from benchmarks import measure
 from benchmarks import phases
 from benchmarks import report
 
+#: How often a round is tried whose console server is not connected to all.
+_TRIES = 3
+
 Extra = collections.abc.Callable[[typing.Any, measure.Round], None]
 
 
@@ -71,9 +74,16 @@ def _round(server: contenders.Contender, column: report.Column,
     gc.collect()
     gc.disable()
     try:
-        column.rounds.append(phases.run(
-            server, fleet, plan, None if extra is None else
-            lambda result: extra(server, result)))
+        for _ in range(_TRIES):
+            try:
+                column.rounds.append(phases.run(
+                    server, fleet, plan, None if extra is None else
+                    lambda result: extra(server, result)))
+                return
+            except contenders.NotConnected as error:
+                column.repeated.append(str(error))
+                fleet.reset()
+        column.unable = f'it was not connected in {_TRIES} tries'
     except Exception as error:
         traceback.print_exc(file=sys.stderr)
         column.failures.append(f'{type(error).__name__}: {error}'[:500])

@@ -53,6 +53,14 @@ class Line:
     banner: bytes = b''
 
 
+class NotConnected(Exception):
+    """A peer of ours has not got all its consoles, for once.
+
+    Under load conman's login may fail at a simulated BMC, and it does not
+    try again for a minute. The round is worth another try.
+    """
+
+
 class Contender(typing.Protocol):
     """A console server that can be started, used and measured.
 
@@ -70,7 +78,10 @@ class Contender(typing.Protocol):
         """Why this cannot run here; '' when it can."""
 
     def start(self, targets: list[Target]) -> None:
-        """Serve these; return when all that is always on is connected."""
+        """Serve these; return when all that is always on is connected.
+
+        :raises: NotConnected.
+        """
 
     def line(self, number: int) -> Line:
         """The way to one console."""

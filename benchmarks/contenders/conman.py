@@ -28,6 +28,9 @@ from tests.support import waiting
 #: does not survive the question that solchannelsupport leaves out.
 _OPTIONS = 'C:3,W:opensesspriv,W:solpayloadsize,W:solchannelsupport'
 
+#: Seconds within which it has all consoles, or one of them has failed.
+_START_TIMEOUT = 45.0
+
 
 class Conman:
     """conmand, with its own protocol for clients.
@@ -90,10 +93,15 @@ class Conman:
                     self._program, '-F', '-v', '-c',
                     str(self._directory / 'conman.conf')]),
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output)
-        waiting.wait_until(
-            lambda: self._connected() >= len(targets),
-            f'{len(targets)} consoles that conman has connected', 120.0,
-            seen=self._output)
+        try:
+            waiting.wait_until(
+                lambda: self._connected() >= len(targets),
+                'all consoles', _START_TIMEOUT)
+        except AssertionError:
+            raise contenders.NotConnected(
+                f'{self._connected()} of {len(targets)} consoles are '
+                f'connected after {_START_TIMEOUT:g} s; it said last: '
+                + self._output().strip().rpartition('\n')[2]) from None
         waiting.wait_until(lambda: self._port in usage.listening(),
                            'conman listening')
 

@@ -84,6 +84,13 @@ def test_what_crashed_fails_and_is_shown() -> None:
     assert 'conman FAILED: gone' in table.text()
 
 
+def test_a_round_that_was_repeated_is_no_failure_and_is_shown() -> None:
+    table = report.Table(4, [report.Column(
+        'conman', [measure.Round({'start': 1.0})], repeated=['3 of 4'])])
+    assert table.passed
+    assert 'conman: a round was begun again: 3 of 4' in table.text()
+
+
 def test_slow_is_no_failure() -> None:
     assert report.Table(4, [
         column('solconsole', cpu_steady=99.0, echo_p99=9e9)]).passed
