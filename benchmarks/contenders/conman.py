@@ -116,11 +116,15 @@ class Conman:
             r'Console \[(c\d+)\] connected to', self._output())))
 
     def line(self, number: int) -> contenders.Line:
-        """The way to one console: what its own client says."""
+        """The way to one console: what its own client says.
+
+        It joins, as ``conman -j`` does, who may still seem to be there.
+        """
         name = f"CONSOLE='c{number}'"
         return contenders.Line(self._port, (
             (b"HELLO USER='benchmark' TTY='none'\n", b'OK\n'),
-            (f'CONNECT {name}\n'.encode(), f'OK {name}\n'.encode())))
+            (f'CONNECT OPTION=JOIN {name}\n'.encode(),
+             f'OK {name}\n'.encode())))
 
     def pids(self) -> list[int]:
         """conmand."""
