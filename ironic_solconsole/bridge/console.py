@@ -39,6 +39,7 @@ from ironic_solconsole.bridge import backends
 from ironic_solconsole.bridge import lease as console_lease
 from ironic_solconsole.bridge import listener as console_listener
 from ironic_solconsole.bridge import notices
+from ironic_solconsole.bridge import transcript as console_transcript
 from ironic_solconsole.bridge import transcript_events
 from ironic_solconsole.bridge import transcript_writer
 from ironic_solconsole.sol import channel as sol_channel
@@ -132,9 +133,7 @@ class Console:
         self._extra = {'node': spec.node}
         self.bytes_in = 0
         self.bytes_out = 0
-        self._transcript = (
-            None if limits.transcripts is None else
-            limits.transcripts.open(spec.node, spec.instance_uuid))
+        self._transcript: console_transcript.Transcript | None = None
         self._link_event: transcript_events.LinkEvent | None = None
         self._audience = console_audience.Audience(
             self, limits.audience, self._extra)
@@ -159,9 +158,12 @@ class Console:
         if self._lease is not None or self._closed:
             return
         self._audience.shut = ''
-        if self._limits.transcripts is not None:
-            self.record(f'opened by {self._limits.transcripts.host}, node '
-                        f'name {self.spec.name or "none"}')
+        transcripts = self._limits.transcripts
+        if transcripts is not None:
+            self._transcript = transcripts.open(
+                self.spec.node, self.spec.instance_uuid)
+            self.record(f'opened by {transcripts.host}, node name '
+                        f'{self.spec.name or "none"}')
         self._lease = self._leases.want(self.spec.node, self)
         self.lease_changed()
         predecessor, self._predecessor = self._predecessor, None

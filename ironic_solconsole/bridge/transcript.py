@@ -29,6 +29,9 @@ from ironic_solconsole.bridge import transcript_events
 #: What an entry of the queue takes beyond its bytes, about.
 OVERHEAD = 160
 
+#: Bytes of output in one entry of the queue, at most.
+PIECE = 4096
+
 #: Bytes of the queue that are for events alone.
 EVENT_ROOM = 16 * 1024
 
@@ -95,6 +98,11 @@ class Transcript:
 
     def data(self, data: bytes) -> None:
         """Output of the host."""
+        if len(data) > PIECE:
+            # In the file it may be much more: an entry has a bound.
+            for start in range(0, len(data), PIECE):
+                self.data(data[start:start + PIECE])
+            return
         size = len(data) + OVERHEAD
         waiting = self.taken - self.written + size
         if self._lost_since:

@@ -150,6 +150,18 @@ def test_a_theft_and_who_holds_it(
     assert any('second' in event for event in events), events
 
 
+def test_a_console_that_nobody_was_let_into_leaves_no_file(
+        bridge: bridge_support.Bridge, directory: pathlib.Path) -> None:
+    spec = bridge_support.make_spec(address='127.0.0.1', port=9)
+    bridge.request('open', {'spec': spec.to_json(), 'wait': 0,
+                            'admit': False})
+    bridge.close(spec.node)
+    other = bridge_support.make_spec(address='127.0.0.1', port=9)
+    bridge.open(other, wait=0)
+    wait_event(directory, other.node, '^opened')
+    assert not transcripts.files(directory, spec.node)
+
+
 def test_an_absent_bmc_is_one_event_however_often_it_is_tried(
         bridge: bridge_support.Bridge, directory: pathlib.Path) -> None:
     spec = bridge_support.make_spec(address='127.0.0.1', port=9)
