@@ -105,6 +105,12 @@ def prefix(at: float, kind: Kind) -> bytes:
     return b'%s %s ' % (stamp(at), kind.value)
 
 
+def line_prefix(at: float) -> bytes:
+    """What a record of a host's line begins with."""
+    seconds, milliseconds = divmod(int(at * 1000), 1000)
+    return b'%s.%03dZ | ' % (_second(seconds), milliseconds)
+
+
 def event(at: float, text: str) -> bytes:
     """The record of an event.
 

@@ -193,7 +193,6 @@ class Transcript:
             self._wake(self)
 
 
-def weight(entry: Entry) -> int:
+def weight(what: bytes | str | Owner) -> int:
     """What an entry counts for in the queue."""
-    what = entry[1]
     return 0 if isinstance(what, Owner) else len(what) + OVERHEAD

@@ -54,10 +54,12 @@ class Recorder:
         lines, newline, rest = data.rpartition(b'\n')
         records = b''
         if newline:
-            prefix = transcript.prefix(at, transcript.Kind.LINE)
-            first = (transcript.prefix(self._begun, transcript.Kind.LINE)
-                     + self._line if self._line else prefix)
-            records = first + lines.replace(b'\n', b'\n' + prefix) + b'\n'
+            # Each packet comes through here: all of its lines at once.
+            prefix = transcript.line_prefix(at)
+            first = (transcript.line_prefix(self._begun) + self._line
+                     if self._line else prefix)
+            records = b'%s%s\n' % (
+                first, lines.replace(b'\n', b'\n' + prefix))
             self._line = b''
         if rest:
             if not self._line:

@@ -103,21 +103,30 @@ class _Place:
         """
         self.write(directory, b'')
         queue, recorder = self.transcript.queue, self.recorder
+        records: list[bytes] = []
+        size = 0
         # What comes meanwhile has to wait for the others.
         for _ in range(len(queue)):
             at, what = queue[0]
-            if isinstance(what, transcript.Owner):
-                self.write(directory, recorder.part())
+            if isinstance(what, bytes):
+                made = recorder.data(at, what)
+            elif isinstance(what, str):
+                made = recorder.event(at, what)
+            else:
+                records.append(recorder.part())
+                done, records, size = b''.join(records), [], 0
+                self.write(directory, done)
                 self.file.give(what.instance)
                 self.transcript.owner = what.instance
-            elif isinstance(what, bytes):
-                self.file.add(recorder.data(at, what))
-            else:
-                self.file.add(recorder.event(at, what))
-            self.owed += transcript.weight(queue.popleft())
-            if self.file.unwritten >= CHUNK:
-                self.write(directory, b'')
-        self.write(directory, b'')
+                made = b''
+            self.owed += transcript.weight(what)
+            queue.popleft()
+            records.append(made)
+            size += len(made)
+            if size >= CHUNK:
+                done, records, size = b''.join(records), [], 0
+                self.write(directory, done)
+        self.write(directory, b''.join(records))
 
 
 class Writer:
@@ -408,9 +417,9 @@ class Writer:
         one, lost = place.transcript, place.file.unwritten
         with contextlib.suppress(IndexError):
             while True:
-                entry = one.queue.popleft()
-                lost += transcript.weight(entry)
-                one.written += transcript.weight(entry)
+                weight = transcript.weight(one.queue.popleft()[1])
+                lost += weight
+                one.written += weight
         LOG.warning('The end of the transcript of this node, about %d '
                     'bytes, could not be written and is lost.', lost,
                     extra={'node': one.node})
