@@ -127,7 +127,8 @@ def header(node: str, instance: str) -> str:
     :param node: UUID.
     :param instance: UUID of the instance on it, '' for none.
     """
-    return f'transcript of node {node}, instance {instance or "none"}'
+    return printable(
+        f'transcript of node {node}, instance {instance or "none"}')
 
 
 def parse(line: bytes) -> Record | None:

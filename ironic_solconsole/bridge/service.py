@@ -472,9 +472,15 @@ class Service:
         for consoles in (self._consoles, self._parked):
             while consoles:
                 self._leave(consoles.popitem()[1])
+        transcripts = self._limits.transcripts if self._limits else None
+        if transcripts is None:
+            await self._leave_bmcs()
+        else:
+            # Side by side: no lock waits for a disk.
+            await asyncio.gather(self._leave_bmcs(), transcripts.stop())
+
+    async def _leave_bmcs(self) -> None:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=SHUTDOWN_TIMEOUT)
         if self._leases is not None:
             await self._leases.stop()
-        if self._limits is not None and self._limits.transcripts is not None:
-            await self._limits.transcripts.stop()

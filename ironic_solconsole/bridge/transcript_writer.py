@@ -44,7 +44,7 @@ BUSY = 10.0         # seconds for which another process may have the lock
 GIVE_UP = 60.0      # seconds that a closed console waits for a full disk
 MAX_NODES = 4096    # that one answer names
 CHUNK = 64 * 1024   # bytes of records that are written at a time
-STOP_TIMEOUT = 0.3  # seconds for all to be written at the end
+STOP_TIMEOUT = 1.0  # seconds for all to be written at the end
 
 
 class Settings(typing.NamedTuple):

@@ -128,8 +128,9 @@ def test_what_happened_at_a_console(
         f'transcript of node {spec.node}, instance none',
         'opened by cond-test, node name web-1', connected,
         r'viewer 127\.0\.0\.1:[0-9]+ came',
-        r'viewer 127\.0\.0\.1:[0-9]+ left', 'released', connected,
-        'parked', 'taken up', 'closed']
+        r'viewer 127\.0\.0\.1:[0-9]+ left',
+        'asked by the conductor: release', 'released',
+        'asked by the conductor: resume', connected, 'parked', 'taken up', 'closed']
     assert len(events) == len(patterns), events
     for event, pattern in zip(events, patterns):
         assert re.fullmatch(pattern, event), events

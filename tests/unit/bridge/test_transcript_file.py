@@ -159,6 +159,17 @@ def test_a_file_that_is_there_goes_on(files: Files) -> None:
     assert files.stream() == b'one\ntwo\n'
 
 
+@pytest.mark.parametrize('instance', ['', OWNER, '\n\x1b\ud800 é'])
+def test_a_file_is_known_again_whoever_owns_it(
+        files: Files, instance: str) -> None:
+    for _ in range(2):
+        file = files.make(instance)
+        files.write(file, record(b'one'))
+        file.close()
+    assert files.names == ['']
+    assert files.stream() == b'one\none\n'
+
+
 @pytest.mark.parametrize('again', [False, True])
 def test_another_owner_gets_a_file_of_his_own(
         files: Files, again: bool) -> None:
