@@ -109,6 +109,26 @@ def test_an_operator_attaches_to_a_console_that_is_released(
         me.wait_for(b'here')
 
 
+def test_an_operator_waits_at_a_console_that_another_process_has(
+        bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge) -> None:
+    spec = bridge_support.make_spec(bmc)
+    bridge.connect(spec)
+    with bridge_support.Bridge(
+            host='cond-other',
+            coordination=bridge.options['coordination']) as other:
+        fenced = dataclasses.replace(spec, tcp_port=ports.free_port())
+        other.open(fenced, wait=0)
+        other.wait_state(spec.node, 'fenced')
+        with operator.Operator(other, spec.node) as me:
+            # To an operator the conductor that has it is named.
+            me.wait_for(b'cond-test')
+            bridge.close(spec.node)
+            me.wait_for(b'[solconsole: connected]')
+            bmc.host.send(b'here')
+            me.wait_for(b'here')
+        check_unharmed(other)
+
+
 def test_parking_is_survived_and_the_end_is_told(
         bmc: ipmi_sim.Bmc, bridge: bridge_support.Bridge) -> None:
     spec = bridge_support.make_spec(bmc)
