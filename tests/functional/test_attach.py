@@ -16,7 +16,6 @@ import collections.abc
 import os
 import signal
 import subprocess
-import time
 
 import pytest
 
@@ -159,12 +158,18 @@ def test_a_signal_leaves_a_sane_terminal(
 
 
 def test_a_signal_in_the_midst_of_a_flood_leaves_a_sane_terminal(
-        attached: terminal_support.TerminalRun, echo_bmc: ipmi_sim.Bmc
-        ) -> None:
-    flood = echo_bmc.host.stream(hosts.text(300_000))
+        attached: terminal_support.TerminalRun, echo_bmc: ipmi_sim.Bmc,
+        spec: Spec, bridge: bridge_support.Bridge) -> None:
+    flood = echo_bmc.host.stream(hosts.text(400_000))
     attached.wait_for(b'host 0000100')
+
     # Nobody looks at the terminal any more, which takes no more then.
-    time.sleep(0.5)
+    def stuck() -> bool:
+        row, = operator.ask(bridge, 'who', spec.node)['viewers']
+        return (bridge.show(spec.node)['bytes_out'] - row['bytes_sent']
+                > 100_000)
+
+    waiting.wait_until(stuck, 'output that waits for the terminal', 60)
     os.kill(attached.pid, signal.SIGTERM)
     # It cannot be reset, but it is no reason to stay.
     assert attached.process.wait(waiting.PATIENCE) == -signal.SIGTERM
