@@ -267,6 +267,23 @@ def test_a_menu_that_cannot_do_its_work_says_so_and_goes_on(
     check_sane(attached)
 
 
+def test_a_console_process_that_hangs_holds_nobody(
+        attached: terminal_support.TerminalRun,
+        bridge: bridge_support.Bridge) -> None:
+    bridge.signal(signal.SIGSTOP)
+    try:
+        attached.menu(b'w')             # is not answered, and not waited for
+        attached.menu(b'b')
+        attached.wait_for(b'what was asked before is still under way')
+        attached.type(b'typed meanwhile')
+        attached.menu(b'd')
+        assert attached.wait_ended() == 0
+        check_sane(attached)
+    finally:
+        bridge.signal(signal.SIGCONT)
+    wait_viewers(bridge, 0)
+
+
 # -- what is no way in ---------------------------------------------------
 
 def test_it_needs_a_terminal_and_a_console(
