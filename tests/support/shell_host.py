@@ -50,7 +50,7 @@ class ShellHost:
                     'socat', f'PTY,link={link},rawer',
                     f'EXEC:bash {script},pty,setsid,ctty,stderr,sane']),
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL)
+                stderr=subprocess.DEVNULL, cwd=self._directory)
             waiting.wait_until(
                 lambda: link.exists() and self.tty, 'the shell of a host')
         except BaseException:
