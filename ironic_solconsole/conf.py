@@ -317,6 +317,28 @@ def allowed(option: cfg.Opt) -> str:
     return 'text'
 
 
+def problem(configuration: cfg.ConfigOpts, option: cfg.Opt) -> str:
+    """Why the value of an option of ours cannot be used, or ''.
+
+    :returns: what is allowed and what is wrong, to follow the name of the
+        option; never a secret.
+    """
+    try:
+        getattr(configuration[GROUP], option.dest)
+    except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):
+        # what follows the $ may be part of a password
+        return (': a $ stands in front of the name of an option; elsewhere '
+                'it is written $$')
+    except (cfg.Error, ValueError) as error:
+        return f' must be {allowed(option)}: {reason(error)}'
+    return ''
+
+
+def reason(error: Exception) -> str:
+    """What oslo.config says of a value, without the option's name."""
+    return str(error).rpartition(' is not valid: ')[2].rstrip('.')
+
+
 def register_opts(conf: cfg.ConfigOpts) -> None:
     """Register the ``[solconsole]`` options with a ConfigOpts."""
     conf.register_opts(OPTIONS, group=GROUP)

@@ -50,40 +50,21 @@ def check() -> str:
 
 def _complaints() -> Iterator[str]:
     for option in conf.OPTIONS:
-        reason = _unusable(option)
-        if reason:
+        problem = conf.problem(CONF, option)
+        if problem:
             CONF.set_override(option.name, option.default, conf.GROUP)
-            yield reason
+            yield f'[{conf.GROUP}]{option.name}{problem}'
     for group, name in OF_IRONIC:
         try:
             getattr(CONF[group], name)
         except (cfg.Error, ValueError) as error:
-            yield f'[{group}]{name}: {_reason(error)}'
+            yield f'[{group}]{name}: {conf.reason(error)}'
     options = CONF[conf.GROUP]
     try:
         run_dir.socket_path(
             pathlib.Path(options.run_dir), '', options.bridges - 1)
     except exception.BridgeUnavailable as error:
         yield str(error)
-
-
-def _unusable(option: cfg.Opt) -> str:
-    """Why the value of an option of ours cannot be used, or ''."""
-    name = f'[{conf.GROUP}]{option.name}'
-    try:
-        getattr(CONF[conf.GROUP], option.dest)
-    except (cfg.NoSuchOptError, cfg.TemplateSubstitutionError):
-        # what follows the $ may be part of a password
-        return (f'{name}: a $ stands in front of the name of an option; '
-                'elsewhere it is written $$')
-    except (cfg.Error, ValueError) as error:
-        return f'{name} must be {conf.allowed(option)}: {_reason(error)}'
-    return ''
-
-
-def _reason(error: Exception) -> str:
-    """What oslo.config says of a value, without the option's name again."""
-    return str(error).rpartition(' is not valid: ')[2].rstrip('.')
 
 
 def coordination() -> settings.Coordination:

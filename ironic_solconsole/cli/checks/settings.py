@@ -81,14 +81,17 @@ class _Reader:
         """A value, or None if it is not valid."""
         where = self._conf if group == 'DEFAULT' else self._conf[group]
         self.read += 1
+        problem = ''
+        if group == solconsole_conf.GROUP:
+            problem = solconsole_conf.problem(
+                self._conf, option).lstrip(': ')
         try:
-            return getattr(where, option.dest)
+            if not problem:
+                return getattr(where, option.dest)
         except (cfg.Error, ValueError) as error:
-            text = ' '.join(str(error).split())
-            self.complain(group, option.dest,
-                          'its value is not valid' if option.secret
-                          else text)
-            return None
+            problem = solconsole_conf.reason(error)
+        self.complain(group, option.dest, problem)
+        return None
 
     def complain(self, group: str, name: str, problem: str) -> None:
         self.findings.append(checks.error(

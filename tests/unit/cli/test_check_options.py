@@ -12,16 +12,19 @@
 
 """``check`` as a command, and what it says of options."""
 
+import os
 import pathlib
 import re
 import typing
 
+from oslo_config import cfg
 import pytest
 
 from ironic_solconsole import conf as solconsole_conf
 from ironic_solconsole.cli import checks
 from ironic_solconsole.cli import config
 from ironic_solconsole.cli.checks import everything
+from ironic_solconsole.cli.checks import processes
 from ironic_solconsole.cli.checks import settings
 from tests.unit.cli import conftest
 
@@ -76,6 +79,34 @@ def test_a_wrong_coordination_url_is_told_without_its_secret(
     assert complaint.verdict is ERROR
     assert 'hunter2' not in complaint.detail
     assert found.coordination is None
+
+
+def test_a_dollar_in_a_password_is_told_without_it(
+        tmp_path: pathlib.Path) -> None:
+    _, findings = read(
+        tmp_path,
+        '[solconsole]\ncoordination_url = redis://:hunter2$none_such@h\n')
+    complaint = findings['option [solconsole]coordination_url']
+    assert complaint.verdict is ERROR
+    assert '$$' in complaint.detail
+    assert 'hunter2' not in complaint.detail
+
+
+def test_a_transcript_directory_is_looked_at_where_there_is_the_option(
+        tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if 'transcript_dir' not in {each.name
+                                for each in solconsole_conf.OPTIONS}:
+        monkeypatch.setattr(solconsole_conf, 'OPTIONS', [
+            *solconsole_conf.OPTIONS, cfg.StrOpt('transcript_dir')])
+    (tmp_path / 't').mkdir(mode=0o755)
+    found, _ = read(
+        tmp_path, f'[solconsole]\ntranscript_dir = {tmp_path / "t"}\n')
+    assert found.transcript_dir == tmp_path / 't'
+    looked = [each for each in everything._directories(
+        found, None, processes.account(os.getuid()))
+        if each.check == 'transcript_dir']
+    assert [each.verdict for each in looked] == [WARNING], looked
+    assert read(tmp_path, '')[0].transcript_dir is None
 
 
 @pytest.mark.parametrize(('text', 'expected'), [
