@@ -183,13 +183,17 @@ def test_a_configuration_that_cannot_be_read_is_an_error(
 
 def test_a_hardware_type_that_is_not_there_and_one_that_does_not_fit(
         place: Place) -> None:
-    place.default |= {'enabled_hardware_types': 'ipmi,none-such,snmp,redfish',
-                      'enabled_console_interfaces': 'solconsole'}
+    place.default |= {
+        'enabled_hardware_types':
+            'ipmi,none-such,manual-management,redfish',
+        'enabled_console_interfaces': 'solconsole'}
     code, rows = place.check()
     assert code == 1
     assert 'it is not installed' in rows.one(
         'hardware type none-such')['detail']
-    assert rows.verdict('hardware type snmp') == 'error'
+    row = rows.one('hardware type manual-management')
+    assert row['verdict'] == 'error'
+    assert 'accepts none of the enabled' in row['detail']
     for name in ('ipmi', 'redfish'):
         row = rows.one(f'hardware type {name}')
         assert row['verdict'] == 'warning'

@@ -342,5 +342,4 @@ def test_many_who_list_a_full_bridge_hold_up_no_console(
                 assert len(_list(bridge)['consoles']) == 301
             if not streams() or time.monotonic() - began > 60:
                 break
-    assert not bridge.logged('event loop was held up'), bridge.report()
     check_unharmed(bridge)
