@@ -387,8 +387,8 @@ class Audience:
         before = len(scanner.tail)
         scanner.feed(data)
         self._scrollback.add(data)
-        after = len(scanner.tail)
-        if self._cut_due is not None and after <= len(data):
+        if (self._cut_due is not None
+                and (after := len(scanner.tail)) <= len(data)):
             cut = len(data) - after
             if cut:
                 for viewer in self._viewers:

@@ -55,7 +55,6 @@ and takes a packet that repeats it for a retry, whose characters it drops:
 so there had better be none.
 """
 
-import collections
 import dataclasses
 import enum
 
@@ -291,7 +290,7 @@ class SolChannel:
         # the first byte in the queue.
         self._queue = bytearray()
         self._front = 0
-        self._breaks: collections.deque[int] = collections.deque()
+        self._breaks: list[int] = []
         self._break_tries = 0               # of the first break
         self._characters = FALLBACK_CHARACTERS
         self._most_characters = FALLBACK_CHARACTERS
@@ -802,7 +801,7 @@ class SolChannel:
             return
         if self._kind == _BREAK:
             if not refused:
-                self._breaks.popleft()
+                del self._breaks[0]
                 self._break_tries = 0
                 self.breaks_accepted += 1
                 self._events.append(_BREAK_ACCEPTED)
@@ -832,7 +831,7 @@ class SolChannel:
             del self._queue[:count]
             self._front += count
             for _ in range(breaks):
-                self._breaks.popleft()
+                del self._breaks[0]
             self._break_tries = 0
             self.bytes_dropped += count
             self.breaks_dropped += breaks

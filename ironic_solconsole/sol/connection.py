@@ -34,6 +34,7 @@ from ironic_solconsole.exception import Reason
 from ironic_solconsole.sol import channel as sol_channel
 from ironic_solconsole.sol import payload as sol_payload
 from ironic_solconsole.sol import session as sol_session
+from ironic_solconsole.sol.flag import Flag
 from ironic_solconsole.sol.link import CREDENTIALS_DELAY
 from ironic_solconsole.sol.link import Activation
 from ironic_solconsole.sol.link import LinkEvent
@@ -116,6 +117,13 @@ class Link:
         who was at the console; None where it is always wanted.
     """
 
+    __slots__ = (
+        '_attempt', '_channel', '_check', '_extra', '_keepalive_interval',
+        '_leaving', '_linger', '_lingering', '_logged', '_login_slots',
+        '_loop', '_lost', '_machine', '_may_steal', '_owner', '_parked',
+        '_poke', '_session', '_settled', '_since', '_takes_output', '_task',
+        '_timer', 'memory', 'target', 'workarounds')
+
     def __init__(
             self, target: Target, owner: Owner, *,
             login_slots: asyncio.Semaphore, keepalive_interval: float,
@@ -142,12 +150,12 @@ class Link:
         self._timer: asyncio.TimerHandle | None = None
         self._lost: asyncio.Future[None] | None = None
         self._break: asyncio.Future[str] | None = None
-        self._check = asyncio.Event()
+        self._check = Flag()
         self._task: asyncio.Task[None] | None = None
         self._attempt: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
-        self._poke = asyncio.Event()
-        self._settled = asyncio.Event()
+        self._poke = Flag()
+        self._settled = Flag()
         self._logged = ''
 
     # -- what it is ------------------------------------------------------

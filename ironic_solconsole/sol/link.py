@@ -142,6 +142,10 @@ class LinkMachine:
     :param now: seconds of a clock that never goes back.
     """
 
+    __slots__ = (
+        '_previous_delay', '_slot_free_since', 'detail', 'dormant',
+        'next_try', 'reason', 'scarce', 'settled', 'since', 'state')
+
     def __init__(self, now: float) -> None:
         self.state = LinkState.IDLE
         self.reason: Reason | None = None

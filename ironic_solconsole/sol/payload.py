@@ -155,7 +155,7 @@ async def ask(session: sol_session.Session, command: int,
         except LinkError:
             await session.command(
                 messages.NETFN_APP, messages.CMD_GET_DEVICE_ID)
-        session.unanswered.add(command)
+        session.unanswered |= {command}
     return messages.Answer(0xc1, b'')
 
 

@@ -29,9 +29,9 @@ import asyncio
 import collections.abc
 import select
 
-#: Sockets that are read before the loop looks at everything else again: a
-#: millisecond or two of work.
-BATCH = 64
+#: Sockets that are read before the loop looks at everything else again, such
+#: as what viewers type: a millisecond of work or less.
+BATCH = 32
 
 
 class _Receiver:

@@ -46,8 +46,11 @@ _unpack = _HEADER.unpack_from
 _equal = hmac.compare_digest
 _BLOCK = 16
 _WINDOW = 32            # sequence numbers behind the highest, 6.12.13
+_WINDOW_MASK = (1 << _WINDOW) - 1
 
-_LAST_SEQUENCE = 0xfffffff0     # 49 days of 1000 packets a second
+#: With it a session must end, as sequence numbers do not wrap: 49 days of
+#: 1000 packets a second.
+LAST_SEQUENCE = 0xfffffff0
 
 #: Confidentiality pads (table 13-20): 1, 2, 3... and then their number.
 _PADS = tuple(bytes(range(1, size + 1)) + bytes([size])
@@ -122,11 +125,6 @@ class Sealing:
         outer.update(inner.digest())
         return outer.digest()[:self._code_size]
 
-    @property
-    def worn(self) -> bool:
-        """Whether the session must end: sequence numbers do not wrap."""
-        return self.sequence >= _LAST_SEQUENCE
-
     def seal(self, payload_type: int, payload: bytes) -> bytes:
         """A packet that carries a payload to the BMC.
 
@@ -169,7 +167,11 @@ class Sealing:
         if not _equal(packet[end:], self._code(packet[4:end])):
             return self._drop(Dropped.FORGED)
         kind &= _TYPE
-        if not self._is_new(kind, sequence):
+        if kind == PAYLOAD_SOL and sequence == self._highest + 1:
+            # The next packet, as nearly all are; see _is_new().
+            self._sol = self._highest = sequence
+            self._seen = (self._seen << 1 | 1) & _WINDOW_MASK
+        elif not self._is_new(kind, sequence):
             return self._drop(Dropped.REPLAYED)
         if plain_sol:
             return kind, packet[_HEADER_SIZE:_HEADER_SIZE + size]
@@ -194,7 +196,7 @@ class Sealing:
         if sequence > self._highest:
             shift = sequence - self._highest
             self._seen = (
-                (self._seen << shift | 1) & ((1 << _WINDOW) - 1)
+                (self._seen << shift | 1) & _WINDOW_MASK
                 if shift < _WINDOW else 1)
             self._highest = sequence
             return True

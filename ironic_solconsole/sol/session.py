@@ -95,7 +95,7 @@ class Session:
         #: The id that the BMC gave this session, 0 before it did.
         self.session_id = 0
         #: Commands that the BMC leaves unanswered while it answers others.
-        self.unanswered: set[int] = set()
+        self.unanswered: frozenset[int] = frozenset()
 
     @property
     def doubted(self) -> LinkError | None:
@@ -227,12 +227,13 @@ class Session:
 
     def feed(self, datagram: bytes) -> None:
         """Take one datagram from the BMC, whatever it holds."""
-        if self._sealing is None:
+        keys = self._sealing
+        if keys is None:
             if self._login is not None:
                 self._login.feed(datagram)
             return
         # Only what is sealed counts in a session.
-        opened = self._sealing.open(datagram)
+        opened = keys.open(datagram)
         if opened is None:
             return
         kind, payload = opened
@@ -254,9 +255,10 @@ class Session:
     def send_sol(self, payload: bytes) -> None:
         """Send a SOL payload at once, even while a command is under way;
         nothing happens once the session is gone."""
-        if self._sealing is not None:
-            self._transmit(self._sealing.seal(sealing.PAYLOAD_SOL, payload))
-            if self._sealing.worn:
+        keys = self._sealing
+        if keys is not None:
+            self._transmit(keys.seal(sealing.PAYLOAD_SOL, payload))
+            if keys.sequence >= sealing.LAST_SEQUENCE:
                 self._sealing = None    # the keepalive notices
 
     def encrypt_sol(self, encrypt: bool) -> None:

@@ -106,6 +106,36 @@ def test_memory_is_bounded_and_only_the_end_is_shown(
         assert data.endswith(shown)
 
 
+@given(st.lists(st.binary(max_size=90), max_size=40), st.integers(1, 60))
+def test_what_is_kept_is_the_end_of_what_came(
+        pieces: list[bytes], limit: int) -> None:
+    """The ring gives out what was put in, wherever it goes round."""
+    kept = scrollback.Scrollback(limit)
+    data = b''
+    for piece in pieces:
+        piece = piece.replace(b'\x1b', b'').replace(b'\x9b', b'')
+        data += piece
+        kept.add(piece)
+        whole = kept._bytes(len(kept))
+        assert data.endswith(whole)
+        assert len(whole) >= min(limit, len(data))
+        assert len(kept._ring) <= limit + limit // 4
+
+
+def test_a_sequence_is_not_cut_up_at_the_beginning() -> None:
+    title = b'\x1b]0;' + b't' * 900 + b'\x07'
+    kept = filled(title * 50, 16384, 255)
+    whole = kept._bytes(len(kept))
+    assert whole.startswith(b'\x1b]0;')
+    assert 16384 <= len(whole) <= 16384 + 1024
+
+
+def test_memory_is_taken_as_it_is_needed() -> None:
+    kept = filled(b'login: ', 16384)
+    assert len(kept._ring) < 64
+    assert len(filled(LINES, 16384)._ring) == 16384 + 1024
+
+
 @given(st.text(alphabet='aä│😀\n', max_size=400))
 def test_no_character_is_shown_in_part(text: str) -> None:
     kept = scrollback.Scrollback(50)

@@ -12,6 +12,7 @@
 
 """Sealing and opening, against pyghmi's own and against attackers."""
 
+import hmac
 import struct
 
 import hypothesis
@@ -146,6 +147,41 @@ def test_a_packet_of_another_session_is_dropped():
     assert ours.open(ours.seal(sealing.PAYLOAD_SOL, b'x')) is None
     assert ours.dropped[Dropped.FOREIGN] == 1
     assert theirs.dropped[Dropped.FOREIGN] == 0
+
+
+@pytest.mark.parametrize('suite', SUITES)
+@hypothesis.given(payload=strategies.binary(min_size=4, max_size=259))
+def test_what_is_dropped_is_counted_by_its_reason(suite, payload):
+    ours, theirs = pair(suite)
+    old = [ours.seal(sealing.PAYLOAD_IPMI, payload) for _ in range(40)]
+    packet = ours.seal(sealing.PAYLOAD_SOL, payload)
+    wrong_code = packet[:-1] + bytes([packet[-1] ^ 1])
+    foreign = packet[:6] + struct.pack('<I', OUR_ID) + packet[10:]
+    for spoiled, reason in (
+            (wrong_code, Dropped.FORGED), (foreign, Dropped.FOREIGN),
+            (packet[:12], Dropped.MALFORMED),
+            (packet[:-16], Dropped.MALFORMED)):
+        before = theirs.dropped[reason]
+        assert theirs.open(spoiled) is None
+        assert theirs.dropped[reason] == before + 1
+    # None of them has moved the window.
+    assert theirs.open(old[0]) == (sealing.PAYLOAD_IPMI, payload)
+    assert theirs.open(packet) == (sealing.PAYLOAD_SOL, payload)
+    for late in (packet, old[0], old[1], old[7]):
+        assert theirs.open(late) is None
+    assert theirs.open(old[9]), 'within the window'
+    assert theirs.dropped == {
+        Dropped.FORGED: 1, Dropped.FOREIGN: 1, Dropped.MALFORMED: 2,
+        Dropped.REPLAYED: 4}
+
+
+@pytest.mark.parametrize('suite', SUITES)
+def test_the_codes_are_those_of_hmac(suite):
+    digest, code_size = SUITES[suite]
+    for length in range(300):
+        packet = pair(suite)[0].seal(sealing.PAYLOAD_SOL, bytes(length))
+        assert packet[-code_size:] == hmac.digest(
+            K1, packet[4:-code_size], digest)[:code_size]
 
 
 def test_a_packet_without_encryption_is_dropped():
