@@ -14,10 +14,9 @@
 
 The thin shell round ``link.LinkMachine``. It tells its owner what arrives
 and what changes; it asks the BMC who has the console before it takes it and
-before it gives it up. It never sends Deactivate Payload unless the BMC has
-just named a session that is ours, was our predecessor's, is dead, or that
-somebody has said to steal from; and it leaves no session on the BMC on any
-path that still runs.
+before it gives it up (``taking`` decides what may be taken). It never sends
+Deactivate Payload unless the BMC has just named a session that is ours; and
+it leaves no session on the BMC on any path that still runs.
 """
 
 import asyncio
@@ -34,6 +33,7 @@ from ironic_solconsole.exception import Reason
 from ironic_solconsole.sol import channel as sol_channel
 from ironic_solconsole.sol import payload as sol_payload
 from ironic_solconsole.sol import session as sol_session
+from ironic_solconsole.sol import taking as sol_taking
 from ironic_solconsole.sol.flag import Flag
 from ironic_solconsole.sol.link import CREDENTIALS_DELAY
 from ironic_solconsole.sol.link import Activation
@@ -48,7 +48,6 @@ LOG = logging.getLogger(__name__)
 # Seconds to leave a BMC in; a bridge has 2 to end in.
 DEACTIVATE_TIMEOUT = 0.7
 CLOSE_TIMEOUT = 0.5
-GHOST_PAUSE = 2.0       # seconds between two looks at a session that is dead
 IDLE_SLOT = 30.0        # seconds a scarce slot is kept with nobody there
 
 
@@ -85,21 +84,6 @@ def fingerprint(target: Target) -> str:
     """Tells whether a BMC and the credentials for it are the same."""
     return hashlib.sha256(repr(
         dataclasses.astuple(target)).encode()).hexdigest()
-
-
-def is_predecessor(holder: sol_payload.Holder,
-                   ours: Activation | None) -> bool:
-    """Whether a session on a BMC is the one we left behind.
-
-    Session ids repeat after a reboot of the BMC, so the user must match as
-    well, and address and port where the BMC tells them.
-    """
-    if (ours is None or not holder.exists or not ours.user
-            or (holder.session, holder.user) != (ours.session, ours.user)):
-        return False
-    if holder.address or ours.address:
-        return (holder.address, holder.port) == (ours.address, ours.port)
-    return True
 
 
 class Link:
@@ -561,7 +545,11 @@ class Link:
                 # there is nothing to leave behind yet.
                 ours = await sol_payload.session_info(
                     session, session.session_id)
-                activation = await self._activate(session, ours)
+                activation = await sol_taking.Taking(
+                    session, ours, memory=self.memory,
+                    permitted=self._owner.link_permitted,
+                    steal=self._steal_once, bmc=str(target),
+                    extra=self._extra).activate(self.workarounds)
             if activation.port:
                 return activation.port
             self._channel.activated(
@@ -607,70 +595,9 @@ class Link:
                 'the BMC was out of sessions; the free one is left to others '
                 'until somebody attaches, or for ten minutes')
 
-    async def _activate(
-            self, session: sol_session.Session, ours: sol_payload.Holder,
-            ) -> sol_payload.Activation:
-        holder = await sol_payload.find_holder(session)
-        if holder is not None:
-            await self._take_from(session, ours, holder)
-        self._check_permitted()
-        try:
-            return await sol_payload.activate(session, self.workarounds)
-        except LinkError as error:
-            if error.reason is not Reason.HELD:
-                raise
-        holder = await sol_payload.find_holder(session)
-        await self._take_from(
-            session, ours, holder or sol_payload.Holder(0))
-        self._check_permitted()
-        return await sol_payload.activate(session, self.workarounds)
-
-    async def _take_from(self, session: sol_session.Session,
-                         ours: sol_payload.Holder,
-                         holder: sol_payload.Holder) -> None:
-        """End the activation of a session, if that is right.
-
-        :param ours: what the BMC tells of our own session.
-        :param holder: the session that has the console.
-        :raises: LinkError (held) if it is not.
-        """
-        self._check_permitted()
-        if holder.session and holder.session == session.session_id:
-            # The answer to our own Activate was lost on the way.
-            await sol_payload.deactivate(session)
-        elif is_predecessor(holder, self.memory.activation):
-            LOG.info('BMC %s: %s was our predecessor\'s; it is closed.',
-                     self.target, holder, extra=self._extra)
-            await sol_payload.deactivate(session)
-            await sol_payload.close_other(session, holder.session)
-        elif ours.exists and await self._is_ghost(session, holder):
-            LOG.info('BMC %s: %s is dead, and its activation is ended.',
-                     self.target, holder, extra=self._extra)
-            await sol_payload.deactivate(session)
-        elif self._may_steal:
-            self._may_steal = False
-            LOG.warning('BMC %s: the console is taken from %s, as '
-                        'solconsole_steal or an operator said.', self.target,
-                        holder, extra=self._extra)
-            await sol_payload.deactivate(session)
-        else:
-            raise LinkError(Reason.HELD, f'{holder} uses the console')
-
-    def _check_permitted(self) -> None:
-        # A process that was stopped meanwhile may have lost its lock.
-        if not self._owner.link_permitted():
-            raise LinkError(Reason.NO_LOCK, 'the lease ended meanwhile')
-
-    async def _is_ghost(self, session: sol_session.Session,
-                        holder: sol_payload.Holder) -> bool:
-        """Whether a BMC that knows its sessions says twice that it does not
-        know the one that has the console."""
-        if not holder.session or holder.exists is not False:
-            return False
-        await asyncio.sleep(GHOST_PAUSE)
-        again = await sol_payload.find_holder(session)
-        return (again is not None and again.session == holder.session
-                and again.exists is False)
+    def _steal_once(self) -> bool:
+        allowed, self._may_steal = self._may_steal, False
+        return allowed
 
     async def _serve(self, session: sol_session.Session,
                      lost: 'asyncio.Future[None]') -> typing.NoReturn:

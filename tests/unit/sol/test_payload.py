@@ -18,8 +18,8 @@ import pytest
 
 from ironic_solconsole.exception import LinkError
 from ironic_solconsole.exception import Reason
-from ironic_solconsole.sol import connection
 from ironic_solconsole.sol import payload
+from ironic_solconsole.sol import taking
 from ironic_solconsole.sol.link import Activation
 from ironic_solconsole.sol.messages import Answer
 from ironic_solconsole.sol.payload import Holder
@@ -103,18 +103,18 @@ HOLDER = Holder(0x84, True, 2, 'admin', 4, '192.0.2.9', 40123)
 
 
 def test_a_session_is_our_predecessors_only_if_all_matches():
-    assert connection.is_predecessor(HOLDER, OURS)
+    assert taking.is_predecessor(HOLDER, OURS)
     for field, value in (('session', 0x85), ('user', 3),
                          ('address', '192.0.2.8'), ('port', 40124),
                          ('exists', False), ('exists', None)):
         other = Holder(**{**HOLDER.__dict__, field: value})
-        assert not connection.is_predecessor(other, OURS), field
-    assert not connection.is_predecessor(HOLDER, None)
+        assert not taking.is_predecessor(other, OURS), field
+    assert not taking.is_predecessor(HOLDER, None)
 
 
 def test_where_the_bmc_tells_no_address_session_and_user_decide():
     holder = Holder(0x84, True, 2)
-    assert connection.is_predecessor(holder, Activation(0x84, 2, '', 0))
-    assert not connection.is_predecessor(holder, OURS)
-    assert not connection.is_predecessor(
+    assert taking.is_predecessor(holder, Activation(0x84, 2, '', 0))
+    assert not taking.is_predecessor(holder, OURS)
+    assert not taking.is_predecessor(
         Holder(0x84, True, 0), Activation(0x84, 0, '', 0))
