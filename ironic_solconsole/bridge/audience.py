@@ -346,11 +346,14 @@ class Audience:
 
     def deliver(self, data: bytes) -> None:
         """Give output of the host to every viewer, and keep it."""
-        if (not self._unfinished and len(data) <= PIECE and data
-                and data[-1] < 0x80):
-            if self._character_timer is not None:
-                self._cancel_character_timer()
-            self._give(data)
+        if (len(data) <= PIECE and data.isascii() and b'\x1b' not in data
+                and not self._unfinished and not self._scanner.tail
+                and self._cut_due is None):
+            # Plain text, which nothing waits in: as _give() has it.
+            self._scrollback.add(data)
+            now = self._loop.time()
+            for viewer in self._viewers:
+                viewer.deliver(data, 0, now)
             return
         if self._unfinished:
             data = self._unfinished + data

@@ -32,7 +32,6 @@ import enum
 import logging
 import random
 import threading
-import time
 import typing
 
 from ironic_solconsole import coordination
@@ -47,7 +46,6 @@ RETRY_DELAY = 1.0       # seconds, plus up to as much again
 WANTED_INTERVAL = 2.0   # seconds between two looks for a claimant
 WATCH_INTERVAL = 0.25   # seconds between two looks for what has expired
 STOP_TIMEOUT = 0.7      # seconds to release what is left at the end
-_clock_gettime, _CLOCK = time.clock_gettime, time.CLOCK_BOOTTIME
 _PREFIX = 'ironic-solconsole-'
 _PREFIX_WANTED = 'ironic-solconsole-want-'
 
@@ -93,8 +91,7 @@ class Lease:
     @property
     def valid(self) -> bool:
         """Whether bytes may pass at this moment."""
-        # As backends.now(), without the call: asked for each packet.
-        return _clock_gettime(_CLOCK) < self.valid_until
+        return now() < self.valid_until
 
     def explain(self) -> LinkError | None:
         """Why there is no lease; None where it is just being asked for."""
