@@ -35,7 +35,9 @@ class Backlog:
     __slots__ = ('_blocks', '_end', '_size', '_used')
 
     def __init__(self) -> None:
-        self._blocks: collections.deque[bytes] = collections.deque()
+        # Made when it is needed: empty it would have 700 bytes, for each
+        # viewer, of which hardly any is ever behind.
+        self._blocks: collections.deque[bytes] | None = None
         self._end = bytearray()
         self._used = 0
         self._size = 0
@@ -55,6 +57,8 @@ class Backlog:
             self._used += len(part)
             position += len(part)
             if self._used == _ROOM:
+                if self._blocks is None:
+                    self._blocks = collections.deque()
                 self._blocks.append(self._cut_off(BLOCK))
 
     def take(self, most: int) -> bytes:
@@ -79,7 +83,7 @@ class Backlog:
 
     def clear(self) -> None:
         """Forget all of it."""
-        self._blocks.clear()
+        self._blocks = None
         self._end = bytearray()
         self._used = self._size = 0
 
