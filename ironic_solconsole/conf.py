@@ -217,31 +217,38 @@ OPTIONS = [
         help='Absolute path of a directory for transcripts: what each host '
              'has printed, and what happened at its console, in a file '
              'for each node. It is created with mode 0750, its files with '
-             '0640. Unset: there are no transcripts. Tenants read passwords '
-             'aloud on consoles, so think of who may read it.'),
+             '0640. Unset: there are no transcripts. Set it where somebody '
+             'will have to read what a host said before it died; what '
+             'people type at a host that echoes it is in there as well, so '
+             'choose who may read the directory.'),
     cfg.IntOpt(
         'transcript_max_bytes', default=4 * 1024 * 1024, min=0,
         help='Bytes after which the file of a node is renamed to end in .1, '
              'and a new one begun. Less than 65536 counts as that. 0 '
              'leaves it to logrotate or the like, whose new file is taken '
              'within 5 seconds; a new file for a new instance is begun in '
-             'any case.'),
+             'any case. Raise it where a boot does not fit in one file.'),
     cfg.IntOpt(
         'transcript_backups', default=4, min=0, max=1000,
-        help='Older files, .1 and so on, that are kept for each node. With '
-             '0 the only one is removed when it is full.'),
+        help='Older files, .1 and so on, that are kept for each node; all '
+             'together take this number plus one, times '
+             'transcript_max_bytes. With 0 the only one is removed when it '
+             'is full. Raise it to look further back.'),
     cfg.IntOpt(
         'transcript_keep_days', default=30, min=0, max=36500,
         help='Days after which the transcripts of a node are removed that '
              'was deleted from Ironic; 0 keeps them for ever. They count '
              'from when a conductor that writes to the directory has found '
-             'the node to be gone.'),
+             'the node to be gone. Lower it where what people typed must '
+             'not be kept for so long.'),
     cfg.IntOpt(
         'transcript_buffer', default=256 * 1024, min=16 * 1024,
         max=64 * 1024 * 1024,
         help='Bytes of output of one console that wait for a disk that is '
              'slow, full or away. What does not fit is lost for the '
-             'transcript alone, and a mark in it says how many bytes.'),
+             'transcript alone, and a mark in it says how many bytes. Raise '
+             'it where the disk may be away for long, lower it where memory '
+             'is short.'),
     cfg.IntOpt(
         'keepalive_interval', default=10, min=1, max=20,
         help='Seconds between two questions to a BMC whether the console '

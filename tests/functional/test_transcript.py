@@ -130,7 +130,8 @@ def test_what_happened_at_a_console(
         r'viewer 127\.0\.0\.1:[0-9]+ came',
         r'viewer 127\.0\.0\.1:[0-9]+ left',
         'asked by the conductor: release', 'released',
-        'asked by the conductor: resume', connected, 'parked', 'taken up', 'closed']
+        'asked by the conductor: resume', connected, 'parked', 'taken up',
+        'closed']
     assert len(events) == len(patterns), events
     for event, pattern in zip(events, patterns):
         assert re.fullmatch(pattern, event), events
