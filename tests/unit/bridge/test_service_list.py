@@ -15,6 +15,7 @@
 import asyncio
 
 from ironic_solconsole import control
+from ironic_solconsole.bridge import askers
 from ironic_solconsole.bridge import service
 
 
@@ -34,7 +35,7 @@ def test_one_list_is_made_at_each_turn_of_the_loop() -> None:
 
         async def ask(number: int) -> None:
             answer = await bridge.answer_client(
-                control.Request(number, 'list'))
+                control.Request(number, 'list'), askers.Asker(1, 0))
             assert answer == {'consoles': []}
             made.append(turn)
 
