@@ -109,7 +109,7 @@ def test_garbage_from_a_client_is_answered_and_harms_nobody(
         assert reply is not None, 'hung up without saying why'
         assert reply.error_kind == 'bad-request', reply
         assert reply.error_message, reply
-        assert other.ask('ping').unwrap() == {'consoles': 0}
+        assert other.ask('ping').unwrap()['consoles'] == 0
 
 
 def test_random_bytes_from_many_clients_harm_nobody(
@@ -131,7 +131,7 @@ def test_a_request_in_pieces_is_understood(
             client.send(bytes([byte]))
         reply = client.reply()
         assert reply is not None
-        assert reply.unwrap() == {'consoles': 0}
+        assert reply.unwrap()['consoles'] == 0
 
 
 def test_many_requests_at_once_are_each_answered_once(
@@ -195,7 +195,7 @@ def test_200_idle_clients_do_not_keep_the_next_one_out(
         for _ in range(200):
             stack.enter_context(Client(bridge))
         with Client(bridge) as client:
-            assert client.ask('ping').unwrap() == {'consoles': 0}
+            assert client.ask('ping').unwrap()['consoles'] == 0
         assert bridge.request('ping')['consoles'] == 0
         waiting.wait_until(
             lambda: processes.open_files(bridge.pid) < 100,
