@@ -15,7 +15,7 @@
 
 ::
 
-    python -m benchmarks.conductor --nodes 1000 --backend redis
+    bash benchmarks/run.sh conductor --nodes 1000 --backend redis
 
 A real ironic-conductor is started with nodes in its database whose consoles
 are on. Its own metrics (statsd) tell how long the calls take that Ironic
@@ -27,8 +27,6 @@ import argparse
 import collections
 import collections.abc
 import contextlib
-import json
-import pathlib
 import re
 import socket
 import statistics
@@ -36,16 +34,12 @@ import sys
 import threading
 import time
 
+from benchmarks import lines
 from tests.support import cluster as real_cluster
 from tests.support import ipmi_sim
 from tests.support import many_nodes
 from tests.support import ports
-from tests.support import servers
 from tests.support import waiting
-
-BACKENDS: dict[str, type[servers.Server] | None] = {
-    'file': None, 'redis': servers.Redis, 'etcd': servers.Etcd,
-    'zookeeper': servers.ZooKeeper}
 
 #: Seconds for all consoles to be connected, and for Ironic's own loop over
 #: them.
@@ -53,8 +47,7 @@ PATIENCE = 300.0
 
 #: Seconds for which passes with nothing to do are watched.
 IDLE = 60.0
-
-Json = dict[str, object]
+Json = lines.Json
 
 
 class Statsd:
@@ -101,18 +94,8 @@ class Statsd:
                 if call[0] >= since]
 
 
-@contextlib.contextmanager
-def _coordination(backend: str) -> collections.abc.Iterator[Json]:
-    kind = BACKENDS[backend]
-    if kind is None:
-        yield {}
-        return
-    with kind() as server:
-        yield {'coordination_url': server.url}
-
-
 def _options(first_port: int, nodes: int, statsd: int,
-             coordination: Json) -> real_cluster.Options:
+             url: str) -> real_cluster.Options:
     """The defaults, where tests have shorter times."""
     return {
         'console': {'port_range': f'{first_port}:{first_port + nodes}'},
@@ -121,10 +104,10 @@ def _options(first_port: int, nodes: int, statsd: int,
                            'statsd_port': statsd},
         'solconsole': {
             **dict.fromkeys(real_cluster.TIMES['solconsole']),
-            **coordination}}
+            **({'coordination_url': url} if url else {})}}
 
 
-def measure(nodes: int, backend: str) -> Json:
+def measure(backend: str, nodes: int) -> Json:
     """Start a conductor that has so many nodes with consoles.
 
     :returns: figures; those in milliseconds have names in _ms.
@@ -132,17 +115,16 @@ def measure(nodes: int, backend: str) -> Json:
     first_port = ports.free_port_range(nodes).start
     bmcs = [ipmi_sim.BmcSetup(serial='tcp:127.0.0.1:1')] * nodes
     with (ipmi_sim.IpmiSim(bmcs) as sim, Statsd() as statsd,
-          _coordination(backend) as coordination,
+          lines.backend(backend, '') as url,
           real_cluster.Cluster(1, _options(
-              first_port, nodes, statsd.port, coordination)) as cluster):
+              first_port, nodes, statsd.port, url)) as cluster):
         conductor = cluster.conductors[0]
         row = many_nodes.model(cluster, sim.bmcs[0])
         conductor.stop()
         many_nodes.add_marked(cluster, row, sim.bmcs, first_port)
         began = time.monotonic()
         conductor.start(wait=False)
-        return {'nodes': nodes, 'backend': backend,
-                **_observe(conductor, statsd, nodes, began)}
+        return _observe(conductor, statsd, nodes, began)
 
 
 def _observe(conductor: real_cluster.Conductor, statsd: Statsd, nodes: int,
@@ -190,23 +172,10 @@ def _ms(seconds: float) -> float:
 
 def main() -> int:
     """Measure, print a line for each run, and write JSON if wanted."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.conductor',
-        description='How a conductor with many marked nodes comes up.')
-    parser.add_argument('--nodes', type=int, nargs='+', default=[1000])
-    parser.add_argument('--backend', nargs='+', choices=BACKENDS,
-                        default=['file'])
-    parser.add_argument('--json', type=pathlib.Path, metavar='FILE')
-    args = parser.parse_args()
-    results = []
-    for backend in args.backend:
-        for nodes in args.nodes:
-            results.append(measure(nodes, backend))
-            print('  '.join(f'{name} {value}' for name, value
-                            in results[-1].items()), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + '\n')
-    return 0
+    return lines.run(argparse.ArgumentParser(
+        prog='benchmarks/run.sh conductor',
+        description='How a conductor with many marked nodes comes up.'),
+        ['file'], measure)
 
 
 if __name__ == '__main__':

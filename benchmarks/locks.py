@@ -15,7 +15,7 @@
 
 ::
 
-    python -m benchmarks.locks --nodes 1000
+    bash benchmarks/run.sh locks --nodes 1000
 
 Against real servers on this host: acquire all, renew all, find them taken
 from another member, release all. The rule (doc/source/admin/locks.rst) is
@@ -26,44 +26,25 @@ lock_margin; the last column says how much of that is used.
 import argparse
 import collections.abc
 import contextlib
-import json
-import pathlib
 import statistics
 import sys
 import tempfile
 import time
 import uuid
 
+from benchmarks import lines
 from ironic_solconsole import coordination
 from ironic_solconsole.bridge import backends
-from tests.support import servers
-
-BACKENDS: dict[str, type[servers.Server] | None] = {
-    'file': None, 'redis': servers.Redis, 'etcd': servers.Etcd,
-    'zookeeper': servers.ZooKeeper}
 
 #: Seconds that one of the four may take.
 PATIENCE = 120.0
 
-Json = dict[str, object]
+#: Renewals that are measured.
+ROUNDS = 5
 
 
-@contextlib.contextmanager
-def _url(backend: str) -> collections.abc.Iterator[str]:
-    kind = BACKENDS[backend]
-    if kind is None:
-        with tempfile.TemporaryDirectory(prefix='locks.') as directory:
-            yield f'file://{directory}'
-        return
-    with kind() as server:
-        yield server.url
-
-
-def measure(backend: str, nodes: int, rounds: int) -> Json:
-    """Times of a backend, in milliseconds; of a renewal the median.
-
-    :param rounds: renewals.
-    """
+def measure(backend: str, nodes: int) -> lines.Json:
+    """Times of a backend, in milliseconds; of a renewal the median."""
     names = [f'ironic-solconsole-{uuid.uuid4()}' for _ in range(nodes)]
     took: dict[str, list[float]] = {}
 
@@ -73,7 +54,8 @@ def measure(backend: str, nodes: int, rounds: int) -> Json:
         yield
         took.setdefault(what, []).append(time.monotonic() - began)
 
-    with _url(backend) as url:
+    with (tempfile.TemporaryDirectory(prefix='locks.') as directory,
+          lines.backend(backend, f'file://{directory}') as url):
         settings = coordination.Coordination(url)
         one, other = (backends.make(settings, f'{host}:1:{uuid.uuid4().hex}')
                       for host in ('first', 'second'))
@@ -86,7 +68,7 @@ def measure(backend: str, nodes: int, rounds: int) -> Json:
                         if isinstance(lock, backends.Held)]
             if len(held) != nodes:
                 raise RuntimeError(f'{len(held)} of {nodes} were acquired')
-            for _ in range(rounds):
+            for _ in range(ROUNDS):
                 with timed('renew'):
                     proven = list(one.renew(held, deadline))
                 if None in {since for _, since in proven}:
@@ -101,7 +83,7 @@ def measure(backend: str, nodes: int, rounds: int) -> Json:
             other.stop()
     # A ZooKeeper of the tests grants less than the default asks for.
     allowed = (settings.ttl - 2 * settings.margin) / 3
-    figures: Json = {'nodes': nodes, 'backend': backend, 'granted_ttl': ttl}
+    figures: lines.Json = {'granted_ttl': ttl}
     figures.update({f'{what}_ms': round(statistics.median(times) * 1000, 1)
                     for what, times in took.items()})
     figures['renew_share'] = round(
@@ -111,24 +93,10 @@ def measure(backend: str, nodes: int, rounds: int) -> Json:
 
 def main() -> int:
     """Measure, print a line for each run, and write JSON if wanted."""
-    parser = argparse.ArgumentParser(
-        prog='python -m benchmarks.locks',
-        description="How long the locks of a conductor's nodes take.")
-    parser.add_argument('--nodes', type=int, nargs='+', default=[1000])
-    parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--backend', nargs='+', choices=BACKENDS,
-                        default=list(BACKENDS))
-    parser.add_argument('--json', type=pathlib.Path, metavar='FILE')
-    args = parser.parse_args()
-    results = []
-    for backend in args.backend:
-        for nodes in args.nodes:
-            results.append(measure(backend, nodes, args.rounds))
-            print('  '.join(f'{name} {value}' for name, value
-                            in results[-1].items()), flush=True)
-    if args.json:
-        args.json.write_text(json.dumps(results, indent=1) + '\n')
-    return 0
+    return lines.run(argparse.ArgumentParser(
+        prog='benchmarks/run.sh locks',
+        description="How long the locks of a conductor's nodes take."),
+        list(lines.BACKENDS), measure)
 
 
 if __name__ == '__main__':

@@ -16,6 +16,8 @@
 #   bash benchmarks/run.sh [--consoles N...] [--rounds R] [--json PATH]
 #   bash benchmarks/run.sh --growth       how ours grows with consoles
 #   bash benchmarks/run.sh --bridges      ours, in 1, 2 and 4 processes
+#   bash benchmarks/run.sh conductor      how a real conductor comes up
+#   bash benchmarks/run.sh locks          how long the locks of its nodes take
 #
 # Without a number of consoles it takes 1, 100, 500 and 1000 in turn. It
 # installs what is missing (Debian 12, as root or with sudo), and stops all
@@ -31,9 +33,25 @@ source "$HERE/../tools/lib/venv.sh"
 source "$HERE/conman.sh"
 cd "$REPO"
 
+part=benchmarks
+case "${1:-}" in
+    conductor | locks)
+        part=benchmarks.$1
+        shift
+        ;;
+esac
+
 install_packages benchmark
 # The environment of the tests: their simulated machines are used.
 make_venv ironic-39 tools/requirements/ironic-39.txt test-requirements.txt
+if [ "$part" != benchmarks ]; then
+    install_packages test
+    # Ironic loads the package that is installed.
+    build_package ironic-39
+    install_package ironic-39
+    PYTHONDONTWRITEBYTECODE=1 \
+        exec "$(venv_bin ironic-39)/python" -W ignore -m "$part" "$@"
+fi
 # Without it the table says so.
 build_conman || echo "conman: cannot be built; see $CONMAN.log"
 
