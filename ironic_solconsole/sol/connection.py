@@ -104,10 +104,10 @@ class Link:
     __slots__ = (
         '_attempt', '_break', '_channel', '_check', '_extra',
         '_keepalive_interval', '_leaving', '_linger', '_lingering',
-        '_logged', '_login_slots',
-        '_loop', '_lost', '_machine', '_may_steal', '_owner', '_parked',
-        '_poke', '_session', '_settled', '_since', '_takes_output', '_task',
-        '_timer', 'memory', 'target', 'workarounds')
+        '_logged', '_login_slots', '_loop', '_lost', '_machine',
+        '_may_steal', '_owner', '_parked', '_poke', '_session', '_settled',
+        '_since', '_takes_output', '_task', '_timer', 'memory', 'target',
+        'workarounds')
 
     def __init__(
             self, target: Target, owner: Owner, *,

@@ -252,3 +252,24 @@ def test_every_module_says_what_it_is_for() -> None:
             if ast.parse(text := path.read_text()).body
             and not ast.get_docstring(ast.parse(text))]
     assert not mute, '\n'.join(['without a docstring:', *mute])
+
+
+def test_slots_name_all_that_a_class_sets() -> None:
+    """A merge may add an attribute, and leave the slots as they were."""
+    missing = {}
+    for path in PACKAGE.rglob('*.py'):
+        for found in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(found, ast.ClassDef):
+                continue
+            slots = [ast.literal_eval(line.value) for line in found.body
+                     if isinstance(line, ast.Assign)
+                     and ast.unparse(line.targets[0]) == '__slots__']
+            names = {line.name for line in found.body
+                     if isinstance(line, ast.FunctionDef)}
+            stored = {node.attr for node in ast.walk(found)
+                      if isinstance(node, ast.Attribute)
+                      and isinstance(node.ctx, ast.Store)
+                      and ast.unparse(node.value) == 'self'}
+            if slots and stored - set(slots[0]) - names:
+                missing[found.name] = stored - set(slots[0]) - names
+    assert not missing
