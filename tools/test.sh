@@ -29,15 +29,12 @@ source "$HERE/lib/checks.sh"
 cd "$REPO"
 
 must 'Debian packages' install_packages test
-must 'Environment: lint and docs' make_venv lint requirements.txt \
-    tools/requirements/lint.txt doc/requirements.txt
-must 'Environment: Ironic 39 and tests' make_venv ironic-39 \
-    tools/requirements/ironic-39.txt test-requirements.txt
-must 'Environment: Ironic 29' make_venv ironic-29 \
-    tools/requirements/ironic-29.txt
-must 'Environment: Ironic 26.1' make_venv ironic-26 \
-    tools/requirements/ironic-26.txt
-must 'Environment: Nova' make_venv nova tools/requirements/nova.txt
+must 'Environments' make_venvs \
+    'ironic-39 tools/requirements/ironic-39.txt test-requirements.txt' \
+    'nova tools/requirements/nova.txt' \
+    'lint requirements.txt tools/requirements/lint.txt doc/requirements.txt' \
+    'ironic-29 tools/requirements/ironic-29.txt' \
+    'ironic-26 tools/requirements/ironic-26.txt'
 must 'Package: build' build_package lint
 must 'Package: install' install_package lint ironic-39 ironic-29 ironic-26
 

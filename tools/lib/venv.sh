@@ -46,6 +46,26 @@ make_venv() {
     echo "$key" >"$dir/.key"
 }
 
+# make_venvs "NAME FILE..."...: several environments, two at a time: pip
+# waits for the network and for the disk in turn.
+make_venvs() {
+    local words=() one running=0 failed=0
+    for one in "$@"; do
+        if [ "$running" -eq 2 ]; then
+            wait -n || failed=1
+            running=$((running - 1))
+        fi
+        read -ra words <<<"$one"
+        make_venv "${words[@]}" &
+        running=$((running + 1))
+    done
+    while [ "$running" -gt 0 ]; do
+        wait -n || failed=1
+        running=$((running - 1))
+    done
+    return "$failed"
+}
+
 # build_package NAME: the wheel of this clone, in $CACHE/wheel, made with the
 # pip of that environment unless the one that is there is up to date.
 build_package() {
