@@ -220,7 +220,12 @@ def test_without_pings_consoles_close_and_the_next_one_opens_them(
         # It has given the lock away, too.
         pair.bridges[1].request('ping')
         pair.take(1)
-        assert pair.status(1)['lock'] == 'held'
+
+        def taken() -> bool:
+            pair.bridges[1].request('ping', {'database_age': None})
+            return bool(pair.status(1)['lock'] == 'held')
+
+        waiting.wait_until(taken, 'the lock at the other one', 20)
         pair.bridges[1].close(pair.node)
         waiting.wait_until(ping, 'connected after the next ping', 20)
 

@@ -107,6 +107,7 @@ def test_only_bytes_that_go_on_are_an_unfinished_character(
 
 
 @example(b'\x1b[\x1b[6n', 1)
+@example(b'\x1bPq\x1b[6n', 1)
 @given(STREAMS, st.integers(0, 200))
 def test_a_cut_is_found_in_either_direction(
         data: bytes, position: int) -> None:
@@ -114,8 +115,9 @@ def test_a_cut_is_found_in_either_direction(
     cut = terminal.next_cut(data, position)
     assert position <= cut <= len(data)
     if cut > position:
-        # An ESC that follows may be what ends a sequence.
-        assert terminal.last_cut(data[:cut + 1]) >= cut
+        # An ESC that follows may be what ends a sequence, and a string if
+        # it begins another one.
+        assert terminal.last_cut(data[:cut + 2]) >= cut
     line = terminal.next_line(data, position)
     if line is not None:
         assert position < line
