@@ -50,7 +50,7 @@ step 'Release notes' check_release_notes
 
 step 'Tests: unit' run_tests 'not long' tests/unit
 # These wait for BMCs more than they compute.
-step 'Tests: functional' run_tests 'not long' tests/functional -n 3
+step 'Tests: functional' run_tests 'not long' tests/functional -n 5
 # A file has a cluster or an Ironic of its own.
 step 'Tests: integration, Ironic 39' \
     run_tests 'not long and not releases and not nova' tests/integration \
