@@ -13,6 +13,7 @@
 """What every test of the project gets."""
 
 import resource
+import signal
 
 import hypothesis
 
@@ -31,6 +32,10 @@ def pytest_configure() -> None:
         'patient', parent=hypothesis.settings.default, deadline=None,
         suppress_health_check=[hypothesis.HealthCheck.too_slow])
     hypothesis.settings.load_profile('patient')
+    # A shell ignores it for what it starts in the background, and so would
+    # all that tests start and interrupt.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard < 0 else min(hard, _OPEN_FILES)
     if 0 <= soft < wanted:
