@@ -290,7 +290,10 @@ class Audience:
         self._source.viewers_changed(False)
 
     def _look_for_idle(self) -> None:
-        self._idle_timer = None
+        if self._idle_timer is not None:
+            # resume() does not wait for it.
+            self._idle_timer.cancel()
+            self._idle_timer = None
         timeout = self._settings.idle_timeout
         if self._paused:
             return      # resume() looks again

@@ -554,6 +554,28 @@ async def test_time_for_which_nothing_can_pass_is_no_idle_time() -> None:
 
 
 @in_loop
+async def test_each_parking_leaves_no_timer_behind(
+        monkeypatch: pytest.MonkeyPatch) -> None:
+    """A console that is used all day is parked some hundred times."""
+    console = Console(idle_timeout=600.0)
+    made: list[asyncio.TimerHandle] = []
+    call_at = console.loop.call_at
+
+    def note(*args: typing.Any, **more: typing.Any) -> asyncio.TimerHandle:
+        made.append(call_at(*args, **more))
+        return made[-1]
+
+    monkeypatch.setattr(console.loop, 'call_at', note)
+    console.attach()
+    for _ in range(100):
+        console.audience.pause()
+        await asyncio.sleep(0.5)
+        console.audience.resume()
+    assert sum(not timer.cancelled() and timer.when() > console.loop.time()
+               for timer in made) == 1
+
+
+@in_loop
 async def test_who_comes_again_and_again_does_not_fill_the_log(
         caplog: pytest.LogCaptureFixture) -> None:
     console = Console(max_clients=1, gate=access.Gate())
