@@ -189,12 +189,12 @@ class SolConsole(base.ConsoleInterface):
         node = task.node
         marker = node_info.generation(node)
         grace = _grace(task)
-        if url := self._pool.url(node.uuid, marker):
-            self._left[node.uuid] = url
-        self._pool.close(node.uuid, marker, park=grace)
-        self._passes.stopped(node, marker, grace)
+        # '' as well: the port of an earlier start may be another node's
+        self._left[node.uuid] = self._pool.url(node.uuid, marker)
         if marker:
             self._stopped[node.uuid] = time.monotonic()
+        self._pool.close(node.uuid, marker, park=grace)
+        self._passes.stopped(node, marker, grace)
         self._complaints.settle(node.uuid)
         self._ports.release(node.uuid)
         opening.unmark(node, self._memories)
@@ -447,10 +447,13 @@ class SolConsole(base.ConsoleInterface):
 
         Nova asks within milliseconds. An error, or that the console is off,
         would make it enable the console at once, which Ironic ignores as
-        long as it takes it for enabled; Nova would wait for 10 seconds.
+        long as it takes it for enabled; Nova would wait for 10 seconds. A
+        node that has not been written to later than that had no stop that
+        ended well, and its port may become another node's.
         """
-        if (self._pool.ended(marker) if marker else self._was_on(node.uuid)
-                and node_info.TORN_DOWN_KEY not in node.driver_internal_info):
+        if self._was_on(node.uuid) and (
+                self._pool.ended(marker) if marker else
+                node_info.TORN_DOWN_KEY not in node.driver_internal_info):
             return self._left.get(node.uuid, '')
         return ''
 

@@ -1028,6 +1028,34 @@ def test_a_console_is_where_it_was_until_ironic_knows_that_it_is_off(
         setup.console.get_console(task(node))
 
 
+def test_a_stop_that_is_never_written_down_names_no_port_for_long(
+        setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The database was away; the port may serve another node one day."""
+    node = setup.node()
+    setup.start(node)
+    before = copy.deepcopy(node.driver_internal_info)
+    setup.stop(node)
+    node.console_enabled, node.driver_internal_info = True, before
+    assert setup.console.get_console(task(node))['url']
+    now = time.monotonic()
+    monkeypatch.setattr(time, 'monotonic',
+                        lambda: now + interface.RECENTLY_ON)
+    with pytest.raises(ironic_exception.ConsoleError):
+        setup.console.get_console(task(node))
+
+
+def test_a_stop_without_a_bridge_names_no_port_of_an_earlier_start(
+        setup: Setup) -> None:
+    node = setup.node()
+    setup.start(node)
+    setup.stop(node)
+    setup.start(node)
+    setup.pool.urls.clear()     # the bridge has died
+    setup.console.stop_console(held(node, SWITCHING))
+    with pytest.raises(ironic_exception.ConsoleError):
+        setup.console.get_console(task(node))
+
+
 def test_a_console_that_was_torn_down_is_nowhere(setup: Setup) -> None:
     node = setup.node(provision_state='deleting')
     setup.start(node)
