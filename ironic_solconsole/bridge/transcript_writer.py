@@ -358,7 +358,9 @@ class Writer:
                 everywhere: bool = False) -> None:
         place.retry_at = now + RETRY
         self._failing.add(place)
-        if place.transcript.closed:
+        if not place.transcript.closed:
+            place.closed_at = None      # opened again, perhaps
+        else:
             place.closed_at = place.closed_at or now
             if now - place.closed_at >= GIVE_UP:
                 self._give_up(place)
@@ -417,7 +419,11 @@ class Writer:
         one, lost = place.transcript, place.file.unwritten
         with contextlib.suppress(IndexError):
             while True:
-                weight = transcript.weight(one.queue.popleft()[1])
+                what = one.queue.popleft()[1]
+                if isinstance(what, transcript.Owner):
+                    # Whoever opens it again this moment is this one.
+                    one.owner = what.instance
+                weight = transcript.weight(what)
                 lost += weight
                 one.written += weight
         LOG.warning('The end of the transcript of this node, about %d '

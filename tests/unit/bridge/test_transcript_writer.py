@@ -367,6 +367,48 @@ async def test_a_closed_console_does_not_wait_for_ever(
 
 
 @in_loop
+async def test_opened_again_just_as_it_is_given_up(
+        tmp_path: pathlib.Path) -> None:
+    desk = Desk(tmp_path)
+    one = desk.writer.open(NODE, OWNER)
+    one.data(b'of the first owner\n')
+    await desk.turn()
+    desk.disk.error = errno.ENOSPC
+    one.data(b'lost\n')
+    one.new_owner(OTHER)
+    one.close()
+    await desk.turn(5)
+    desk.writer.turn(desk.now + transcript_writer.GIVE_UP)
+    # The loop has not been told yet.
+    again = desk.writer.open(NODE, OTHER)
+    desk.disk.error = 0
+    again.data(b'of the second owner\n')
+    await desk.turn(transcript_writer.GIVE_UP)
+    old, new = [path.read_bytes() for path in transcripts.files(
+        desk.path, NODE)]
+    assert transcripts.stream(old) == b'of the first owner\n'
+    assert transcripts.stream(new) == b'of the second owner\n'
+
+
+@in_loop
+async def test_opened_again_it_waits_for_as_long_again(
+        tmp_path: pathlib.Path) -> None:
+    desk = Desk(tmp_path)
+    desk.disk.error = errno.ENOSPC
+    one = desk.writer.open(NODE, OWNER)
+    one.close()
+    await desk.turn(5)
+    assert desk.writer.open(NODE, OWNER) is one
+    one.data(b'one\n')
+    await desk.turn(transcript_writer.GIVE_UP)
+    one.close()
+    await desk.turn(5)
+    desk.disk.error = 0
+    await desk.turn(5)
+    assert desk.stream() == b'one\n'
+
+
+@in_loop
 async def test_newlines_alone_take_no_more_memory_than_they_may(
         tmp_path: pathlib.Path) -> None:
     desk = Desk(tmp_path, buffer=256 * 1024)
