@@ -54,7 +54,7 @@ step 'Tests: functional' run_tests 'not long' tests/functional -n 5
 # A file has a cluster or an Ironic of its own.
 step 'Tests: integration, Ironic 39' \
     run_tests 'not long and not releases and not nova' tests/integration \
-    -n 2 --dist loadfile
+    -n 3 --dist loadfile
 step 'Tests: integration, Ironic 39, 29 and 26.1 alike' \
     run_tests 'not long and releases' tests/integration -n 2
 step 'Tests: integration, Nova' \
