@@ -95,6 +95,14 @@ def _audience_settings(
         gate=gate)
 
 
+def _of_name(consoles: dict[str, bridge_console.Console],
+             wanted: str) -> bridge_console.Console | None:
+    """The console of a node, by UUID or name."""
+    return consoles.get(wanted) or next(
+        (console for console in consoles.values()
+         if console.spec.name == wanted), None)
+
+
 class Service:
     """The consoles of this process.
 
@@ -358,11 +366,14 @@ class Service:
     def _find(self, args: control.Json,
               parked: bool = False) -> bridge_console.Console:
         wanted = arguments.text(args, 'node')
-        consoles = ({**self._parked, **self._consoles} if parked
-                    else self._consoles)
-        found = consoles.get(wanted) or next(
-            (console for console in consoles.values()
-             if console.spec.name == wanted), None)
+        found = _of_name(self._consoles, wanted)
+        if found is None:
+            found = _of_name(self._parked, wanted)
+            if found is not None and not parked:
+                raise exception.RequestRefused(
+                    'parked', f'the console of {wanted[:255]!r} is parked: '
+                    'it was switched off a moment ago, and is closed or on '
+                    'again in a few seconds; try again then')
         if found is None:
             raise exception.RequestRefused(
                 'no-such-console', f'{wanted[:255]!r} has no console in this '

@@ -41,12 +41,17 @@ class NodeCommand(command.BridgeCommand):
         :raises: CommandError if there is none.
         """
         found: list[bridges.Answer] = []
+        parked: bridges.Answer | None = None
         for answer in self.ask(verb, {'node': patterns.canonical(node),
                                       **(args or {})}):
             if answer.error is None:
                 found.append(answer)
+            elif getattr(answer.error, 'kind', '') == 'parked':
+                parked = answer
             elif getattr(answer.error, 'kind', '') != 'no-such-console':
                 self._incomplete(answer.path, str(answer.error))
+        if not found and parked is not None and parked.error is not None:
+            raise failure(parked.path, parked.error)
         if not found:
             self._give_up(node)
         # Where one bridge of this host closes a console, or waits for its

@@ -14,6 +14,7 @@
 
 import collections.abc
 import os
+import re
 import signal
 import subprocess
 
@@ -346,3 +347,21 @@ def test_break_say_kick_and_who_say_what_came_of_it(
         assert run_cli(*where, verb, 'no-such').code == 1
         assert run_cli('--run-dir', bridge.run_dir / 'none', verb,
                        'node-1').code == 3
+
+
+def test_what_a_parked_console_cannot_do_says_that_it_is_parked(
+        bridge: bridge_support.Bridge, spec: Spec) -> None:
+    where = ('--run-dir', bridge.run_dir)
+    bridge.request('close', {'node': spec.node, 'park': 30})
+    assert '"parked"' in run_cli(
+        *where, 'list', '-f', 'json').stdout, 'nothing is parked'
+    for words in (('break', 'node-1'), ('release', 'node-1'),
+                  ('resume', spec.node), ('retry', 'node-1'),
+                  ('steal', '--yes', 'node-1')):
+        done = run_cli(*where, *words)
+        assert (done.code, done.stdout) == (1, ''), words
+        assert re.fullmatch(r'The console of .* is parked: .*; try again '
+                            'then\\.\n', done.stderr), words
+    for words in (('who', 'node-1'), ('say', 'node-1', 'wait'),
+                  ('kick', 'node-1')):
+        assert run_cli(*where, *words).code == 0, words

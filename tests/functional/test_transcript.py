@@ -229,6 +229,24 @@ def test_an_owner_that_came_while_nobody_looked(
             transcripts.files(directory, spec.node)] == [b'one\n', b'two\n']
 
 
+def test_what_is_discarded_with_a_parked_console_is_in_no_file(
+        model_bmc: model.ModelBmc, bridge: bridge_support.Bridge,
+        directory: pathlib.Path) -> None:
+    spec = bridge_support.model_spec(model_bmc, instance_uuid=FIRST)
+    bridge.connect(spec)
+    model_bmc.host.send(b'passed\n')
+    wait_taken(bridge, spec.node, 7)
+    bridge.request('close', {'node': spec.node, 'park': 30})
+    model_bmc.host.send(b'of the first, seen by nobody\n')
+    wait_taken(bridge, spec.node, 36)
+    bridge.connect(dataclasses.replace(
+        spec, generation=uuid.uuid4().hex, instance_uuid=SECOND))
+    model_bmc.host.send(b'of the second\n')
+    contents = wait_stream(
+        directory, spec.node, b'passed\nof the second\n')
+    assert contents.count(b'# transcript of node') == 2
+
+
 def check_rotation(bmc: ipmi_sim.Bmc, directory: pathlib.Path, size: int,
                    timeout: float) -> None:
     """So much through rotation equals the stream, byte for byte."""
