@@ -229,7 +229,8 @@ class Writer:
         self._work.set()
 
     def _forget(self, one: transcript.Transcript) -> None:
-        if one.closed and not one.queue:
+        # Opened again meanwhile, it is not done before all is written.
+        if one.closed and one.written == one.taken:
             self._open.pop(one.node, None)
 
     # -- the thread ------------------------------------------------------

@@ -391,6 +391,25 @@ async def test_opened_again_just_as_it_is_given_up(
 
 
 @in_loop
+async def test_closed_again_before_the_first_end_is_told(
+        tmp_path: pathlib.Path) -> None:
+    desk = Desk(tmp_path)
+    desk.writer.open(NODE, OWNER).close()
+    desk.writer.turn(desk.now)
+    again = desk.writer.open(NODE, OWNER)
+    desk.disk.error = errno.ENOSPC
+    again.data(b'one\n')
+    again.close()
+    await desk.turn()       # now the loop is told of the first
+    desk.writer.open(NODE, OWNER).data(b'two\n')
+    desk.disk.error = 0
+    for _ in range(2):
+        await desk.turn(5)
+    assert desk.stream() == b'one\ntwo\n'
+    assert len(desk.writer._places) == 1
+
+
+@in_loop
 async def test_opened_again_it_waits_for_as_long_again(
         tmp_path: pathlib.Path) -> None:
     desk = Desk(tmp_path)
