@@ -380,6 +380,12 @@ class SolChannel:
         self.bytes_received += count
         return bytes((0, sequence, count, OPERATION_NONE)), data
 
+    def put_back(self, acknowledgment: bytes, data: bytes) -> None:
+        """What :meth:`take_next` has just given may not pass now: it waits
+        for :meth:`data_to_send` and :meth:`events_received`."""
+        self._acks.append(acknowledgment)
+        self._events.append(DataReceived(data))
+
     def receive_data(self, payload: bytes, now: float) -> None:
         """Take one SOL payload that the BMC has sent.
 

@@ -656,8 +656,10 @@ class Link:
             channel.receive_data(payload, self._loop.time())
             self._pump()
             return
-        if owner.link_permitted():
-            session.send_sol(taken[0])
+        if not owner.link_permitted():
+            channel.put_back(*taken)
+            return
+        session.send_sol(taken[0])
         owner.link_data(taken[1])
 
     def _on_timer(self) -> None:
