@@ -34,6 +34,7 @@ from ironic_solconsole.bridge import console as bridge_console
 from ironic_solconsole.bridge import listener
 from ironic_solconsole.bridge import notices
 from ironic_solconsole.bridge import wire
+from ironic_solconsole.sol import connection as sol_connection
 
 LOG = logging.getLogger(__name__)
 
@@ -139,21 +140,20 @@ class Operators:
         return console.status()
 
     async def _resume(self, args: control.Json, who: str) -> control.Json:
-        console = self._find(args, False)
-        self._log(console, who, 'resume')
-        console.link.resume()
-        return console.status()
+        return self._tell_link(args, who, 'resume', sol_connection.Link.resume)
 
     async def _retry(self, args: control.Json, who: str) -> control.Json:
-        console = self._find(args, False)
-        self._log(console, who, 'retry')
-        console.link.retry()
-        return console.status()
+        return self._tell_link(args, who, 'retry', sol_connection.Link.retry)
 
     async def _steal(self, args: control.Json, who: str) -> control.Json:
+        return self._tell_link(args, who, 'steal', sol_connection.Link.steal)
+
+    def _tell_link(self, args: control.Json, who: str, verb: str,
+                   do: collections.abc.Callable[
+                       [sol_connection.Link], None]) -> control.Json:
         console = self._find(args, False)
-        self._log(console, who, 'steal')
-        console.link.steal()
+        self._log(console, who, verb)
+        do(console.link)
         return console.status()
 
     async def _break(self, args: control.Json, who: str) -> control.Json:

@@ -324,17 +324,9 @@ class SolConsole(base.ConsoleInterface):
                       'stays closed until the next deployment.', node.uuid)
             return
         opening.mark(node, self._pool)
-        try:
-            info = node_info.parse(node)
-            port = self._ports.take(task, info.terminal_port)
-            wanted = opening.make_spec(node, info, port)
-        except (ironic_exception.InvalidParameterValue,
-                exception.PortError) as error:
-            opening.save(node)
-            self._passes.complain(node.uuid, str(error))
+        wanted = self._passes.wanted(task)
+        if wanted is None:
             return
-        opening.save(node)
-        opening.recall(node, self._memories)
         try:
             self._pool.open(wanted)
         except exception.ControlError as error:

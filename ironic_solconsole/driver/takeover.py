@@ -292,6 +292,19 @@ class Takeover:
 
     def _open_task(self, task: typing.Any) -> None:
         """Open the console of a marked node that is locked."""
+        wanted = self.wanted(task)
+        if wanted is not None:
+            self._complaints.settle(wanted.node)
+            self._pool.open_many([wanted], admit=True)
+
+    def wanted(self, task: typing.Any) -> spec.ConsoleSpec | None:
+        """What the console of a marked node that is locked should be.
+
+        Chooses its port, tells the bridges what they knew of the node, and
+        saves the node.
+
+        :returns: None if it cannot be opened; why has been said.
+        """
         node = task.node
         try:
             info = node_info.parse(node)
@@ -300,12 +313,11 @@ class Takeover:
         except (ironic_exception.InvalidParameterValue,
                 exception.PortError) as error:
             self.complain(node.uuid, str(error))
-            return
+            return None
         finally:
             opening.save(node)
-        self._complaints.settle(node.uuid)
         opening.recall(node, self._memories)
-        self._pool.open_many([wanted], admit=True)
+        return wanted
 
     def _adopt(self, nodes: snapshot.Snapshot, context: typing.Any,
                node_uuid: str) -> None:
